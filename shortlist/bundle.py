@@ -1,0 +1,226 @@
+"""A bundle on disk: versions beside each other, one of them live, every byte accounted for before it is parsed.
+
+::
+
+    <root>/CURRENT                     {"manifest_sha256", "version"} of the live version; replaced atomically
+    <root>/LOCK                        held by a builder
+    <root>/vectors/<store>/            append-only segments (indexing.vectors), shared by versions
+    <root>/versions/<version>/         immutable once published; MANIFEST.json lists every file
+
+Opening checks CURRENT, the manifest's own digest, its format, then size and SHA-256 of every file, before any library parses one.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from indexing.storage import FileDigest
+
+from indexing import storage
+from indexing.errors import ArtifactCorrupt, ArtifactNotFound, ArtifactUntrusted
+from shortlist.manifest import Manifest, parse_manifest
+
+CURRENT = "CURRENT"
+LOCK = "LOCK"
+MANIFEST = "MANIFEST.json"
+STAGING = ".staging"
+VERSION_NAME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{6}Z-[0-9a-f]{6}")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """One version of a bundle whose files were verified.
+
+    Attributes:
+        root: The bundle directory.
+        folder: The version's own directory below it.
+        manifest: What the version says of itself.
+    """
+
+    root: Path
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def store_folder(self) -> Path:
+        """The folder of the vector store that the version's rows point into."""
+        return self.root / str(self.manifest.vectors["store"])
+
+
+@dataclass(frozen=True, slots=True)
+class VersionSummary:
+    """A version as ``shortlist versions`` lists it."""
+
+    version: str
+    live: bool
+    products: int
+    created_at: str
+    index: str
+    size_bytes: int
+
+
+def live_version(root: Path) -> tuple[str, str]:
+    """Return name and manifest digest of the live version.
+
+    Raises:
+        ArtifactNotFound: No bundle there.
+        ArtifactCorrupt: CURRENT does not hold what this release writes.
+    """
+    if not (root / CURRENT).is_file():
+        hint = _nearby_bundle(root)
+        raise ArtifactNotFound(
+            f"no bundle at {root}: {CURRENT} is missing{hint}; make one with: shortlist build --out {root}"
+        )
+    current = storage.read_json(root / CURRENT)
+    expected = {"manifest_sha256", "version"}
+    if (
+        not isinstance(current, dict)
+        or set(current) != expected
+        or not all(isinstance(v, str) for v in current.values())
+    ):
+        raise ArtifactCorrupt(
+            f"{root / CURRENT} must hold {sorted(expected)}; go back with: shortlist rollback --bundle {root}"
+        )
+    return current["version"], current["manifest_sha256"]
+
+
+def open_bundle(root: Path, *, verify: bool = True) -> Bundle:
+    """Open the live version of a bundle, every file verified.
+
+    Args:
+        root: The bundle directory.
+        verify: Check size and SHA-256 of every file (about a second per GiB). Off only where the caller has just done so.
+
+    Raises:
+        ArtifactNotFound, ArtifactCorrupt, ArtifactIncompatible, ArtifactUntrusted: With the file and the reason.
+    """
+    version, digest = live_version(root)
+    if not VERSION_NAME.fullmatch(version):
+        raise ArtifactUntrusted(f"{root / CURRENT} names version {version!r}, which no build writes")
+    folder = root / "versions" / version
+    manifest = _read_manifest(folder, digest)
+    bundle = Bundle(root, folder, manifest)
+    if verify:
+        verify_files(bundle)
+    return bundle
+
+
+def _read_manifest(folder: Path, digest: str | None) -> Manifest:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ArtifactNotFound(f"{path} is missing: the version was removed or never published")
+    content = storage.read_bytes(path)
+    actual = hashlib.sha256(content).hexdigest()
+    if digest is not None and actual != digest:
+        raise ArtifactCorrupt(
+            f"{path} was altered: SHA-256 is {actual[:16]}..., {CURRENT} says {digest[:16]}...; rebuild or roll back"
+        )
+    manifest = parse_manifest(storage.read_json(path), where=str(path))
+    if manifest.version != folder.name:
+        raise ArtifactUntrusted(f"{path} is of version {manifest.version}, but lies in {folder.name}")
+    return manifest
+
+
+def verify_files(bundle: Bundle) -> int:
+    """Check every file of the version and every vector segment it uses; return the number of bytes read.
+
+    Raises:
+        ArtifactCorrupt: A file is missing, or differs in size or SHA-256.
+        ArtifactUntrusted: A file that the manifest does not list, or one that is not a plain file.
+    """
+    expected = {bundle.folder / name: digest for name, digest in bundle.manifest.files.items()}
+    for segment in bundle.manifest.segments:
+        expected[bundle.store_folder / segment.name] = FileDigest(segment.size_bytes, segment.sha256)
+    for path in _walk(bundle.folder):
+        if path not in expected and path != bundle.folder / MANIFEST:
+            raise ArtifactUntrusted(f"{path} is not in {MANIFEST}; a published version is never added to: remove it")
+    with ThreadPoolExecutor(max_workers=2) as pool:  # hashlib releases the GIL; two readers saturate a disk
+        for _ in pool.map(_verify_file, expected.keys(), expected.values()):
+            pass
+    return sum(digest.size_bytes for digest in expected.values())
+
+
+def _verify_file(path: Path, expected: FileDigest) -> None:
+    if path.is_symlink() or not path.is_file():
+        raise ArtifactCorrupt(f"{path} is missing or not a plain file; rebuild with: shortlist build")
+    if path.stat().st_size != expected.size_bytes:
+        raise ArtifactCorrupt(
+            f"{path} has {path.stat().st_size} bytes, the manifest says {expected.size_bytes}; rebuild or roll back"
+        )
+    actual = storage.digest(path)
+    if actual != expected:
+        raise ArtifactCorrupt(
+            f"{path} was altered: SHA-256 is {actual.sha256[:16]}..., the manifest says {expected.sha256[:16]}..."
+        )
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            yield from _walk(path)
+        else:
+            yield path
+
+
+def publish(root: Path, staging: Path, manifest: Manifest) -> Bundle:
+    """Make a finished staging folder the live version; a reader sees the old one or the new one, never a mixture.
+
+    Args:
+        root: The bundle directory, locked by the caller.
+        staging: Folder on the same file system that holds every file of ``manifest``.
+        manifest: What to write beside them.
+
+    Raises:
+        StorageError: With what failed; CURRENT still names the old version.
+    """
+    digest = storage.write_json(staging / MANIFEST, manifest.to_json())
+    folder = root / "versions" / manifest.version
+    storage.publish_folder(staging, folder)
+    make_live(root, manifest.version, digest.sha256)
+    return Bundle(root, folder, manifest)
+
+
+def make_live(root: Path, version: str, manifest_sha256: str) -> None:
+    """Point CURRENT at a published version."""
+    storage.replace_json(root / CURRENT, {"manifest_sha256": manifest_sha256, "version": version})
+
+
+def list_versions(root: Path) -> list[VersionSummary]:
+    """Return the published versions, newest first.
+
+    Raises:
+        ArtifactNotFound: No bundle there.
+    """
+    live, _ = live_version(root)
+    summaries = []
+    for folder in sorted((root / "versions").iterdir(), reverse=True):
+        if VERSION_NAME.fullmatch(folder.name):
+            manifest = _read_manifest(folder, None)
+            summaries.append(_summary(manifest, live=folder.name == live))
+    return summaries
+
+
+def _summary(manifest: Manifest, *, live: bool) -> VersionSummary:
+    size_bytes = sum(digest.size_bytes for digest in manifest.files.values())
+    size_bytes += sum(segment.size_bytes for segment in manifest.segments)
+    created: dict[str, Any] = dict(manifest.created)
+    return VersionSummary(
+        version=manifest.version,
+        live=live,
+        products=int(manifest.catalogue["accepted"]),
+        created_at=str(created["at"]),
+        index=str(manifest.index["kind"]),
+        size_bytes=size_bytes,
+    )
+
+
+def _nearby_bundle(root: Path) -> str:
+    """Name the bundle that was probably meant: the root above a version's own folder."""
+    for parent in root.parents:
+        if (parent / CURRENT).is_file():
+            return f" (it lies in the bundle {parent}: open that)"
+    return "" if root.exists() else " (the directory does not exist)"

@@ -1,0 +1,124 @@
+"""Turn a job's name and its overrides into a typed configuration, or into an error that says what was meant."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from indexing.errors import ConfigError
+from shortlist.config import GROUPS, JOBS, OPEN_MAPPINGS, config_dir
+
+Config = TypeVar("Config")
+
+
+def load_config(schema: type[Config], overrides: Sequence[str] = ()) -> Config:
+    """Compose the primary configuration of ``schema`` with Hydra overrides.
+
+    Args:
+        schema: One of the job dataclasses of ``shortlist.config``.
+        overrides: Such as ``["catalog=icecat", "index=hnsw", "index.links=16"]``.
+
+    Returns:
+        A validated ``schema`` object; nothing in it is a Hydra type.
+
+    Raises:
+        ConfigError: Unknown key or group member (with a suggestion), wrong type, or a value that a schema refuses.
+    """
+    from omegaconf import OmegaConf
+
+    job = next(name for name, registered in JOBS.items() if registered is schema)
+    composed = _compose(job, [_open(override) for override in overrides])
+    try:
+        built = OmegaConf.to_object(composed)
+    except Exception as error:
+        raise ConfigError(_plain(error)) from error
+    if not isinstance(built, schema):
+        raise TypeError(f"job {job!r} composed a {type(built).__name__}, expected {schema.__name__}")
+    return built
+
+
+def _compose(job: str, overrides: Sequence[str]) -> Any:  # noqa: ANN401 - a DictConfig, which stays in this module
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    _register()
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+        try:
+            return compose(job, overrides=list(overrides))
+        except (HydraException, OmegaConfBaseException) as error:
+            groups = [text for text in overrides if re.fullmatch(r"\w+=\w*", text) and text.split("=")[0] in GROUPS]
+            raise ConfigError(_explain(error, overrides, lambda: _keys(compose(job, overrides=groups)))) from error
+
+
+def _register() -> None:
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for job, schema in JOBS.items():
+        store.store(name=f"schema_{job}", node=schema)
+    for group, schemas in GROUPS.items():
+        for name, schema in schemas.items():
+            store.store(group=group, name=f"schema_{name}", node=schema)
+
+
+def _open(override: str) -> str:
+    """Let ``catalog.fields.title=name`` add a key, which Hydra would refuse in a closed schema."""
+    return f"++{override}" if override.startswith(OPEN_MAPPINGS) else override
+
+
+def _explain(error: Exception, overrides: Iterable[str], keys: Callable[[], list[str]]) -> str:
+    """Say in our words what Hydra could not do; its own hint (``+key``) is wrong for a closed schema."""
+    text = _plain(error)
+    missing = re.search(r"Could not find '([\w./-]+)'", text)
+    if missing:
+        return _unknown_member(missing.group(1))
+    for override in overrides:
+        key = re.split(r"[=@]", override.lstrip("+~"), maxsplit=1)[0]
+        if "=" not in override:
+            return f"{override!r} is not of the form key=value; options start with --, see: shortlist <command> --help"
+        if f"'{key}'" in text and ("Could not override" in text or "No match in the defaults list" in text):
+            return f"unknown configuration key {key!r}" + suggestion(key, keys())
+        if f"Error merging override {override}" in text and error.__cause__ is not None:
+            return f"{override}: {_plain(error.__cause__)}"
+    return text
+
+
+def _unknown_member(path: str) -> str:
+    group, _, member = path.rpartition("/")
+    members = sorted(file.stem for file in (config_dir() / group).glob("*.yaml")) if group else []
+    meant = suggestion(member, members, prefix=f"{group}=")
+    return f"{group}={member} does not exist{meant} ({group} can be: {', '.join(members)})"
+
+
+def suggestion(word: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """Return ``"; did you mean 'x'?"`` for the known word closest to ``word``, or an empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {prefix + close[0]!r}?" if close else ""
+
+
+def _keys(config: Any, prefix: str = "") -> list[str]:  # noqa: ANN401 - a DictConfig or a plain mapping
+    from omegaconf import DictConfig, OmegaConf
+
+    mapping: Any = OmegaConf.to_container(config) if isinstance(config, DictConfig) else config
+    found: list[str] = []
+    for key, value in mapping.items():
+        found.append(f"{prefix}{key}")
+        if isinstance(value, dict):
+            found += _keys(value, f"{prefix}{key}.")
+    return found
+
+
+def _plain(error: BaseException) -> str:
+    """Return the innermost useful message, without OmegaConf's ``full_key:`` and ``object_type=`` lines repeated."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    key = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), "")
+    text = " ".join(
+        line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type=", "See https"))
+    )
+    if "missing mandatory value" in text:
+        return f"{key} is required: give {key}=VALUE"
+    unknown = re.match(r"'(\w+)' object has no attribute '(\w+)'", text)
+    if unknown:
+        return f"unknown configuration key {unknown.group(2)!r} (nothing can be added to {unknown.group(1)})"
+    return f"{key}: {text}" if key and key not in text else text

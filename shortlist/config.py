@@ -1,0 +1,250 @@
+"""What a job can be told: one schema per command, and the members of every configuration group.
+
+Plain dataclasses; ``shortlist.compose`` fills them through Hydra. They are ``slots=True`` because that is what closes them
+(an unknown key is refused), and not frozen because OmegaConf 2.3 cannot compose frozen ones (docs/decisions/0002).
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from indexing.config import AutoConfig, FlatConfig, HnswConfig, IndexConfig, IvfPqConfig, IvfSq8Config
+from rerank.config import CrossEncoderConfig, CrossEncoderTrainerConfig, RerankerConfig
+from retrieval.config import (
+    BeirCatalog,
+    CatalogConfig,
+    ContrastiveConfig,
+    ConvexConfig,
+    EncoderConfig,
+    EsciCatalog,
+    FusionConfig,
+    IcecatCatalog,
+    LexicalConfig,
+    RrfConfig,
+    RuntimeConfig,
+    TabularCatalog,
+    TextConfig,
+    WandsCatalog,
+    ZscoreConfig,
+)
+
+
+class System(Enum):
+    """What ``evaluate`` can compare: one source, both fused, or both fused and reranked."""
+
+    bm25 = "bm25"
+    dense = "dense"
+    hybrid = "hybrid"
+    hybrid_rerank = "hybrid_rerank"
+
+
+class Gains(Enum):
+    """How a grade becomes a gain: the grade itself, or 2^grade - 1."""
+
+    linear = "linear"
+    exponential = "exponential"
+
+
+@dataclass(kw_only=True, slots=True)
+class CheckConfig:
+    """Job ``check``: survey a catalogue without loading a model."""
+
+    catalog: CatalogConfig
+    text: TextConfig
+    encoder: EncoderConfig
+
+
+@dataclass(kw_only=True, slots=True)
+class BuildConfig:
+    """Job ``build``: catalogue -> published bundle.
+
+    Attributes:
+        segment_texts: Texts encoded and stored at a time; an interrupted build continues at the last whole segment.
+        canary_queries: Stored queries that every opening of the bundle encodes again.
+        canary_cosine: Smallest cosine at which a canary vector still counts as the same.
+    """
+
+    catalog: CatalogConfig
+    text: TextConfig
+    encoder: EncoderConfig
+    lexical: LexicalConfig
+    index: IndexConfig
+    fusion: FusionConfig
+    reranker: RerankerConfig
+    runtime: RuntimeConfig
+    segment_texts: int = 4096
+    canary_queries: int = 8
+    canary_cosine: float = 0.999
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.segment_texts < 1 or self.canary_queries < 1:
+            raise ValueError(
+                f"segment_texts and canary_queries must be at least 1, got {self.segment_texts}, {self.canary_queries}"
+            )
+        if not 0 < self.canary_cosine <= 1:
+            raise ValueError(f"canary_cosine must be in (0, 1], got {self.canary_cosine}")
+
+
+@dataclass(kw_only=True, slots=True)
+class SearchConfig:
+    """Job ``search``: one query from the shell.
+
+    Attributes:
+        k: Hits returned.
+        depth: Candidates handed to the reranker; 0 means max(100, k).
+        rerank: Run the reranker when the bundle has one.
+        deadline_ms: Skip the reranker when it would end later than this; 0 means no deadline.
+    """
+
+    runtime: RuntimeConfig
+    k: int = 10
+    depth: int = 0
+    rerank: bool = True
+    deadline_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        require_depth(self.k, self.depth)
+
+
+@dataclass(kw_only=True, slots=True)
+class EvaluateConfig:
+    """Job ``evaluate``: systems x queries -> run files and report.
+
+    Attributes:
+        systems: What is compared.
+        k: Cut-off of nDCG and Judged.
+        depth: Candidates handed to the reranker.
+        run_depth: Length of the run files.
+        recall_k: Cut-off of recall.
+        recall_grade: Smallest grade that recall, RR and AP count as relevant.
+        gains: Gain of a grade in nDCG.
+    """
+
+    catalog: CatalogConfig
+    runtime: RuntimeConfig
+    systems: list[System] = field(default_factory=lambda: list(System))
+    k: int = 10
+    depth: int = 100
+    run_depth: int = 1000
+    recall_k: int = 100
+    recall_grade: int = 2
+    gains: Gains = Gains.linear
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        require_depth(self.k, self.depth)
+        if self.run_depth < max(self.depth, self.recall_k):
+            raise ValueError(f"run_depth={self.run_depth} must reach depth={self.depth} and recall_k={self.recall_k}")
+        if not self.systems or len(set(self.systems)) != len(self.systems):
+            raise ValueError(f"systems must name at least one system, each once, got {[s.name for s in self.systems]}")
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainRetrieverConfig:
+    """Job ``train-retriever``: fine-tune the dual encoder on judgments."""
+
+    catalog: CatalogConfig
+    text: TextConfig
+    encoder: EncoderConfig
+    trainer: ContrastiveConfig
+    runtime: RuntimeConfig
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainRerankerConfig:
+    """Job ``train-reranker``: fine-tune a cross-encoder on judgments, over the first stage of a bundle.
+
+    Attributes:
+        depth: First-stage candidates per training query that are looked at.
+    """
+
+    catalog: CatalogConfig
+    trainer: CrossEncoderTrainerConfig
+    runtime: RuntimeConfig
+    depth: int = 50
+
+
+@dataclass(kw_only=True, slots=True)
+class DemoConfig:
+    """Job ``demo``: the whole life of a search engine on the built-in store.
+
+    Attributes:
+        store_seed: Seed of the generated store.
+        depth: Candidates handed to the reranker.
+    """
+
+    catalog: CatalogConfig
+    text: TextConfig
+    encoder: EncoderConfig
+    lexical: LexicalConfig
+    index: IndexConfig
+    fusion: FusionConfig
+    runtime: RuntimeConfig
+    retriever: ContrastiveConfig
+    reranker: CrossEncoderTrainerConfig
+    store_seed: int = 7
+    depth: int = 30
+
+
+def require_depth(k: int, depth: int) -> None:
+    """Refuse a ``k`` below 1, or a ``depth`` (0 = unset) below ``k``.
+
+    Raises:
+        ValueError: With the two numbers.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    if depth < 0 or 0 < depth < k:
+        raise ValueError(
+            f"depth={depth} is below k={k}: the reranker would see fewer candidates than hits are wanted; "
+            f"raise depth to at least {k}, or leave it out (max(100, k))"
+        )
+
+
+JOBS: dict[str, type] = {
+    "check": CheckConfig,
+    "build": BuildConfig,
+    "search": SearchConfig,
+    "evaluate": EvaluateConfig,
+    "train_retriever": TrainRetrieverConfig,
+    "train_reranker": TrainRerankerConfig,
+    "demo": DemoConfig,
+}
+"""Primary configuration (the name of its YAML) -> schema."""
+
+GROUPS: dict[str, dict[str, type]] = {
+    "catalog": {
+        "tabular": TabularCatalog,
+        "icecat": IcecatCatalog,
+        "wands": WandsCatalog,
+        "esci": EsciCatalog,
+        "beir": BeirCatalog,
+    },
+    "text": {"text": TextConfig},
+    "encoder": {"encoder": EncoderConfig},
+    "lexical": {"bm25": LexicalConfig},
+    "index": {
+        "auto": AutoConfig,
+        "flat": FlatConfig,
+        "hnsw": HnswConfig,
+        "ivf_sq8": IvfSq8Config,
+        "ivf_pq": IvfPqConfig,
+    },
+    "fusion": {"rrf": RrfConfig, "zscore": ZscoreConfig, "convex": ConvexConfig},
+    "reranker": {"none": RerankerConfig, "cross_encoder": CrossEncoderConfig},
+    "runtime": {"runtime": RuntimeConfig},
+    "trainer": {"contrastive": ContrastiveConfig, "cross_encoder": CrossEncoderTrainerConfig},
+}
+"""Configuration group -> schema name -> dataclass; stored as ``<group>/schema_<name>``."""
+
+OPEN_MAPPINGS = ("catalog.fields.", "catalog.query_fields.", "catalog.judgment_fields.", "catalog.grades.")
+"""Keys below these are the user's own, so they may be new."""
+
+
+def config_dir() -> Path:
+    """Return the folder of YAML files: ``shortlist/conf`` in a wheel, ``conf`` beside the package in a checkout."""
+    here = Path(__file__).resolve().parent
+    packaged = here / "conf"
+    return packaged if packaged.is_dir() else here.parent / "conf"

@@ -1,0 +1,112 @@
+"""What a bundle version says of itself: every file with size and digest, and everything needed to open it again."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from indexing.storage import FileDigest
+
+from indexing.errors import ArtifactCorrupt, ArtifactIncompatible, ArtifactUntrusted
+
+FORMAT = 1
+"""Version of the bundle layout; docs/formats.md says what each one holds and which are read."""
+
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,3}")
+"""Names a manifest may list: relative, no leading dot, so no path can leave the bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentDigest:
+    """One immutable segment of the vector store, as a version uses it."""
+
+    name: str
+    count: int
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The record behind ``MANIFEST.json``.
+
+    Attributes:
+        format: ``FORMAT`` of the release that wrote it.
+        version: Name of the version; also of its folder.
+        created: When, by which release, and seconds per stage; the only part that differs between two equal builds.
+        catalogue: Name, source files with digests, rows read, accepted and quarantined.
+        text: The text template, frozen.
+        tokens: Texts, tokens, truncated texts and unknown tokens as the encoder's tokenizer counts them.
+        encoder: The encoder's configuration, frozen, with ``folder``; ``None`` when queries come as vectors.
+        fingerprint: Field -> value of the query tower that the vectors belong to.
+        vectors: Store folder, dimension and segments.
+        index: Chosen kind and parameters, the reason, and recall against exact search.
+        lexical: BM25 parameters, frozen.
+        fusion: First fusion, frozen.
+        reranker: The cross-encoder's configuration, frozen, with ``folder``; or of kind ``none``.
+        canary: Stored queries' file and the cosine within which they must be reproduced.
+        files: Every file of the version but the manifest itself.
+    """
+
+    format: int
+    version: str
+    created: Mapping[str, Any]
+    catalogue: Mapping[str, Any]
+    text: dict[str, Any]
+    tokens: Mapping[str, Any]
+    encoder: dict[str, Any] | None
+    fingerprint: Mapping[str, str]
+    vectors: Mapping[str, Any]
+    index: Mapping[str, Any]
+    lexical: dict[str, Any]
+    fusion: dict[str, Any]
+    reranker: dict[str, Any]
+    canary: Mapping[str, Any]
+    files: Mapping[str, FileDigest]
+
+    @property
+    def segments(self) -> tuple[SegmentDigest, ...]:
+        """The vector segments that the version's rows point into, in store order."""
+        return tuple(SegmentDigest(**segment) for segment in self.vectors["segments"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values; the inverse of ``parse_manifest``."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"files": {name: asdict(digest) for name, digest in self.files.items()}}
+
+
+def parse_manifest(values: object, *, where: str) -> Manifest:
+    """Check what a manifest file holds and return it as a record.
+
+    Args:
+        values: Parsed JSON.
+        where: Path for messages.
+
+    Raises:
+        ArtifactCorrupt: Not an object, or a field is missing or of another shape.
+        ArtifactIncompatible: Written in another format version.
+        ArtifactUntrusted: Unknown fields, or file names that could leave the bundle.
+    """
+    if not isinstance(values, dict) or "format" not in values:
+        raise ArtifactCorrupt(f"{where} is not a manifest (a JSON object with a format was expected)")
+    if values["format"] != FORMAT:
+        raise ArtifactIncompatible(
+            f"{where} has format {values['format']!r}, this release reads {FORMAT}; rebuild with: shortlist build"
+        )
+    expected = {field.name for field in fields(Manifest)}
+    if set(values) != expected:
+        missing, unknown = sorted(expected - set(values)), sorted(set(values) - expected)
+        kind = ArtifactUntrusted if unknown else ArtifactCorrupt
+        raise kind(f"{where}: missing fields {missing}, unknown fields {unknown}")
+    try:
+        files = {name: FileDigest(**digest) for name, digest in values["files"].items()}
+        manifest = Manifest(**(values | {"files": files}))
+        names = [*files, *(segment.name for segment in manifest.segments), manifest.version]
+    except (TypeError, AttributeError, KeyError) as error:
+        raise ArtifactCorrupt(f"{where}: a field has another shape than this release writes: {error}") from error
+    for name in [*names, str(manifest.vectors["store"])]:
+        if not FILE_NAME.fullmatch(name) or ".." in name:
+            raise ArtifactUntrusted(
+                f"{where} lists the file {name!r}; names must be relative and match {FILE_NAME.pattern}"
+            )
+    return manifest

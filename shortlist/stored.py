@@ -1,0 +1,53 @@
+"""Configuration objects as JSON inside an artefact: by registry name, never by a class path.
+
+What an artefact says can only select among the schemas that this release registers, and fill their declared fields.
+"""
+
+from dataclasses import fields
+from enum import Enum
+from typing import Any, TypeVar
+
+from indexing.errors import ArtifactIncompatible, ArtifactUntrusted
+from shortlist.config import GROUPS
+
+Config = TypeVar("Config")
+
+
+def freeze(group: str, config: object) -> dict[str, Any]:
+    """Return ``config`` as JSON values, with its registry name under ``kind``.
+
+    Args:
+        group: Configuration group, such as ``index``.
+        config: An object of one of the group's schemas.
+    """
+    kind = next(name for name, schema in GROUPS[group].items() if type(config) is schema)
+    values = {field.name: getattr(config, field.name) for field in fields(config)}  # type: ignore[arg-type]
+    plain = {name: value.name if isinstance(value, Enum) else value for name, value in values.items()}
+    return {"kind": kind, **plain}
+
+
+def thaw(group: str, stored: dict[str, Any], expected: type[Config]) -> Config:
+    """Rebuild what ``freeze`` wrote.
+
+    Args:
+        group: Configuration group.
+        stored: JSON values with ``kind``.
+        expected: Base class that the result must have.
+
+    Raises:
+        ArtifactUntrusted: An unknown ``kind`` or key: this release never writes it.
+        ArtifactIncompatible: A value that the schema refuses.
+    """
+    values = dict(stored)
+    schema = GROUPS[group].get(values.pop("kind", None))  # type: ignore[arg-type]
+    if schema is None or not issubclass(schema, expected):
+        raise ArtifactUntrusted(
+            f"{group} kind {stored.get('kind')!r} is unknown; known: {', '.join(sorted(GROUPS[group]))}"
+        )
+    known = {field.name for field in fields(schema)}
+    if not set(values) <= known:
+        raise ArtifactUntrusted(f"{group} {stored['kind']} holds unknown keys {sorted(set(values) - known)}")
+    try:
+        return schema(**values)
+    except (TypeError, ValueError) as error:
+        raise ArtifactIncompatible(f"{group} {stored['kind']} in the artefact cannot be used: {error}") from error
