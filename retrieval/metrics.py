@@ -2,7 +2,7 @@
 
 Training uses these, and the evaluation's own library is held against them: two implementations that agree by value are
 worth more than one that is trusted. Every function takes one query: its ranking (product ids, best first) and its
-grades (product_id -> grade, 0 or more; an absent product is unjudged and counts as 0). ``mean_over`` makes a mean of it.
+grades (product_id -> grade, 0 or more; an absent product is unjudged and counts as 0). ``mean_over`` averages one.
 
 A product that stands twice in a ranking would be paid twice (so an NDCG above 1 comes about); it is refused.
 """
