@@ -10,6 +10,7 @@ import numpy.typing as npt
 FloatMatrix: TypeAlias = npt.NDArray[np.float32]
 """float32 [n, d], C-contiguous; rows of unit length wherever cosine is meant."""
 
+FloatVector: TypeAlias = npt.NDArray[np.float32]
 IntMatrix: TypeAlias = npt.NDArray[np.int64]
 IntVector: TypeAlias = npt.NDArray[np.int64]
 BoolVector: TypeAlias = npt.NDArray[np.bool_]

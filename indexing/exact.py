@@ -1,0 +1,132 @@
+"""Exact search, slow and obvious: what every other index is measured against."""
+
+import numpy as np
+
+from indexing.types import BoolVector, FloatMatrix, FloatVector, IntVector, Neighbors, Vectors
+from indexing.vectors import check_queries
+
+_BLOCK_ROWS = 4096  # 6 MB of 384 dimensions: stays in a second-level or shared cache while all queries pass over it
+
+
+def score_rows(query: FloatVector, vectors: FloatMatrix) -> FloatVector:
+    """Return the inner product of one query with every row, each computed by itself.
+
+    A matrix product may add in another order depending on how many rows it is given; here a row's score depends on
+    that row alone (one BLAS dot per row), so equal vectors get bit-equal scores wherever they stand.
+
+    Args:
+        query: float32 [d].
+        vectors: float32 [m, d], C-contiguous.
+
+    Returns:
+        float32 [m].
+    """
+    scores: FloatVector = np.vecdot(vectors, query)
+    return scores
+
+
+def best_first(scores: FloatVector, rows: IntVector, *, k: int, tie_rank: IntVector | None) -> IntVector:
+    """Return the places of the ``k`` highest scores, best first.
+
+    Args:
+        scores: float32 [m], finite.
+        rows: The row each score belongs to, int64 [m].
+        k: How many at most; fewer when m is less.
+        tie_rank: Orders rows of equal score, lower first, int64 [n]; the row itself when not given or equal too.
+
+    Returns:
+        int64 [min(k, m)], indices into ``scores``.
+    """
+    places = np.arange(len(scores))
+    if len(scores) > k:
+        kth = np.partition(scores, len(scores) - k)[len(scores) - k]
+        places = np.flatnonzero(scores >= kth)  # all that tie at the k-th place stay in the contest
+    ties = rows[places] if tie_rank is None else tie_rank[rows[places]]
+    order = np.lexsort((rows[places], ties, -scores[places]))
+    return places[order[:k]]
+
+
+class ExactIndex:
+    """Brute force over blocks of the exact vectors; implements `VectorIndex`, and is its oracle."""
+
+    def __init__(self, vectors: Vectors, *, tie_rank: IntVector | None = None) -> None:
+        """Search ``vectors``; rows of equal score are ordered by ``tie_rank`` (int64 [n], lower first; default: row).
+
+        Raises:
+            ValueError: If ``tie_rank`` does not have one entry per vector.
+        """
+        self._vectors = vectors
+        self._tie_rank = check_tie_rank(tie_rank, count=vectors.count)
+
+    @property
+    def count(self) -> int:
+        """Number of rows that can be found."""
+        return self._vectors.count
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the vectors and of the queries."""
+        return self._vectors.dim
+
+    def search(self, queries: FloatMatrix, k: int, *, eligible: BoolVector | None = None) -> Neighbors:
+        """Find the ``k`` rows with the highest inner product for every query.
+
+        Args:
+            queries: float32 [q, d], finite, of any length.
+            k: Rows wanted per query, at least 1; more than there are leaves empty places.
+            eligible: Rows that may be returned, bool [n]; ``None`` means all.
+
+        Returns:
+            Exactly ``k`` places per query, best first; empty places hold row -1 and score -inf.
+
+        Raises:
+            ValueError: If ``k`` is below 1 or ``eligible`` does not have one entry per vector.
+            VectorError: If the queries have the wrong shape or dtype or are not finite.
+        """
+        queries = check_search(queries, k, eligible, count=self.count, dim=self.dim)
+        found = empty_neighbors(len(queries), k)
+        for first, block in self._vectors.blocks(_BLOCK_ROWS):
+            rows = np.arange(first, first + len(block), dtype=np.int64)
+            if eligible is not None:
+                rows = rows[eligible[rows]]
+                block = block[rows - first]
+            for place, query in enumerate(queries):
+                self._merge(found, place, rows, score_rows(query, block))
+        return found
+
+    def _merge(self, found: Neighbors, place: int, rows: IntVector, scores: FloatVector) -> None:
+        """Let the rows of one block compete with the best so far."""
+        k = found.rows.shape[1]
+        worst = found.scores[place, k - 1]
+        rivals = np.flatnonzero(scores >= worst)
+        if not rivals.size:
+            return
+        held = found.rows[place] >= 0
+        all_scores = np.concatenate((found.scores[place, held], scores[rivals]))
+        all_rows = np.concatenate((found.rows[place, held], rows[rivals]))
+        best = best_first(all_scores, all_rows, k=k, tie_rank=self._tie_rank)
+        found.scores[place, : len(best)] = all_scores[best]
+        found.rows[place, : len(best)] = all_rows[best]
+
+
+def empty_neighbors(queries: int, k: int) -> Neighbors:
+    """Return ``queries`` lists of ``k`` empty places."""
+    return Neighbors(
+        scores=np.full((queries, k), -np.inf, dtype=np.float32), rows=np.full((queries, k), -1, dtype=np.int64)
+    )
+
+
+def check_tie_rank(tie_rank: IntVector | None, *, count: int) -> IntVector | None:
+    """Return ``tie_rank``, or raise ValueError unless it is int64 [count]."""
+    if tie_rank is not None and (tie_rank.shape != (count,) or tie_rank.dtype != np.int64):
+        raise ValueError(f"expected tie_rank as int64 [{count}], got {tie_rank.dtype} {list(tie_rank.shape)}")
+    return tie_rank
+
+
+def check_search(queries: FloatMatrix, k: int, eligible: BoolVector | None, *, count: int, dim: int) -> FloatMatrix:
+    """Return the queries, or raise what `VectorIndex.search` says about arguments."""
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    if eligible is not None and (eligible.shape != (count,) or eligible.dtype != np.bool_):
+        raise ValueError(f"expected eligible as bool [{count}], got {eligible.dtype} {list(eligible.shape)}")
+    return check_queries(queries, dim=dim)

@@ -1,0 +1,67 @@
+"""One builder at a time: a file lock that names its holder and that the kernel releases when the holder dies."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from indexing.errors import BuildLocked
+from indexing.filesystem import explained, system
+
+_LONGEST_NOTE_BYTES = 4096  # a holder's note is some 150 bytes; more than this is not one
+
+
+@contextmanager
+def exclusive_lock(path: Path, *, purpose: str) -> Iterator[None]:
+    """Hold the lock of ``path`` for the length of a ``with`` block.
+
+    The file stays when the lock is released (removing it would race with the next taker); its content names the holder.
+
+    Args:
+        path: The lock file, created when absent; its folder must exist.
+        purpose: What the lock is held for, shown to whoever comes second (``"build icecat"``).
+
+    Raises:
+        BuildLocked: If another process, or this one, holds it; the message names pid, host, purpose and since when.
+        StorageError: If the file cannot be opened or locked.
+    """
+    with explained("open", path):
+        descriptor = system().open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        with explained("lock", path):
+            try:
+                system().lock(descriptor)
+            except BlockingIOError:
+                raise BuildLocked(
+                    f"{path} is held by {_holder(descriptor)}; wait for it, or stop that process"
+                ) from None
+            _note(descriptor, purpose)
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # closing releases the lock in any case
+                system().truncate(descriptor, 0)
+                system().unlock(descriptor)
+    finally:
+        with suppress(OSError):
+            system().close(descriptor)
+
+
+def _note(descriptor: int, purpose: str) -> None:
+    """Write who holds the lock, for the loser's message; not synced, since it means nothing after a crash."""
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    note = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "since": since}
+    system().truncate(descriptor, 0)
+    system().write(descriptor, memoryview(json.dumps(note).encode()))
+
+
+def _holder(descriptor: int) -> str:
+    """Describe the holder from its note; it may not have written it yet."""
+    try:
+        note = json.loads(system().read(descriptor, _LONGEST_NOTE_BYTES))
+        return f"pid {note['pid']} on {note['host']} since {note['since']} ({note['purpose']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
