@@ -25,6 +25,10 @@ LEGACY_POOLING = {
 }
 
 
+NO_LIMIT = 1_000_000
+"""A stated length from here on means none (transformers: ``VERY_LARGE_INTEGER`` = 1e30)."""
+
+
 @dataclass(frozen=True, slots=True)
 class TowerSettings:
     """Everything about a tower that is not weights or vocabulary.
@@ -79,12 +83,11 @@ def read_settings(folder: Path, encoder: EncoderConfig) -> TowerSettings:
 
 
 def _max_tokens(transformer: Path, encoder: EncoderConfig) -> tuple[int, int]:
-    positions = int(storage.read_json(transformer / "config.json").get("max_position_embeddings", 0))
+    positions = _stated(storage.read_json(transformer / "config.json").get("max_position_embeddings"))
     own = read_optional_json(transformer / "sentence_bert_config.json")
-    shared = own.get("max_seq_length") or read_optional_json(transformer / "tokenizer_config.json").get(
-        "model_max_length"
-    )
-    longest = min(int(length) for length in (shared, positions) if length) if shared or positions else 0
+    tokenizer = read_optional_json(transformer / "tokenizer_config.json")
+    shared = _stated(own.get("max_seq_length")) or _stated(tokenizer.get("model_max_length"))
+    longest = min(shared or positions, positions or shared)
     lengths = (
         encoder.query_max_tokens or own.get("query_length") or longest,
         encoder.product_max_tokens or own.get("document_length") or longest,
@@ -97,6 +100,11 @@ def _max_tokens(transformer: Path, encoder: EncoderConfig) -> tuple[int, int]:
                 f"encoder.{name}={length} is more than the {positions} positions of the model in {transformer}"
             )
     return lengths
+
+
+def _stated(length: object) -> int:
+    """Return a length as a file states it, 0 for none: some models write -1, transformers writes 1e30."""
+    return int(length) if isinstance(length, int | float) and 0 < length < NO_LIMIT else 0
 
 
 def _pooling(folder: Path, modules: tuple[ModelModule, ...]) -> tuple[str, bool, int]:
