@@ -38,7 +38,7 @@ class CatalogConfig:
 
     Attributes:
         name: Written into reports and manifests.
-        on_bad_rows: ``fail`` stops at the first batch with a bad row, ``quarantine`` sets bad rows aside and counts them.
+        on_bad_rows: ``fail`` stops at the first batch with a bad row, ``quarantine`` sets bad rows aside and counts.
         split: Keep only the queries of this split (a value of the split file); empty keeps all.
         judgments: File of judgments inside the source; may be absent.
     """
@@ -58,14 +58,15 @@ class TabularCatalog(CatalogConfig):
         products: File name or glob inside the source folder.
         queries: CSV with ``query_id,text``; may be absent.
         splits: CSV with ``query_id,split``; may be absent.
-        fields: Our product field -> column of the file. ``product_id`` and ``title`` must be there; every other known field
-            is taken from the column of its own name when that exists. ``vector`` names a list-of-float column.
+        fields: Our product field -> column of the file. ``product_id`` and ``title`` must be there; every other known
+            field is taken from the column of its own name when that exists; an empty name leaves the field out.
+            ``vector`` names a list-of-float column.
         query_fields: Same for the queries file.
         judgment_fields: Same for the judgments file.
         attribute_columns: Columns that become attributes, by exact name or by a prefix ending in ``*``.
         keep: Further columns kept for display and filters; ``["*"]`` keeps all scalar ones.
         price_divisor: Prices in the file are divided by this (100 when they are in cents).
-        split_modulus: Above 0, queries are split by rule, not by file: md5(text) modulo this, as a whole number, decides.
+        split_modulus: Above 0, queries are split by rule, not by file: md5(text), a whole number, modulo this decides.
         split_dev: Remainders that mean ``dev``; all others mean ``train``.
     """
 
@@ -95,7 +96,7 @@ class TabularCatalog(CatalogConfig):
 
 @dataclass(kw_only=True, slots=True)
 class IcecatCatalog(CatalogConfig):
-    """The Chorus electronics shop: ``products-*.json.zip`` (JSON arrays) and ``judgments.csv`` (query,product_id,grade).
+    """The Chorus electronics shop: ``products-*.json.zip`` (arrays) and ``judgments.csv`` (query,product_id,grade).
 
     Attributes:
         products: Glob of the product archives.
