@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from indexing.checks import check_search, check_tie_rank
 from indexing.types import BoolVector, FloatMatrix, FloatVector, IntVector, Neighbors, Vectors
-from indexing.vectors import check_queries
 
 _BLOCK_ROWS = 4096  # 6 MB of 384 dimensions: stays in a second-level or shared cache while all queries pass over it
 
@@ -114,19 +114,3 @@ def empty_neighbors(queries: int, k: int) -> Neighbors:
     return Neighbors(
         scores=np.full((queries, k), -np.inf, dtype=np.float32), rows=np.full((queries, k), -1, dtype=np.int64)
     )
-
-
-def check_tie_rank(tie_rank: IntVector | None, *, count: int) -> IntVector | None:
-    """Return ``tie_rank``, or raise ValueError unless it is int64 [count]."""
-    if tie_rank is not None and (tie_rank.shape != (count,) or tie_rank.dtype != np.int64):
-        raise ValueError(f"expected tie_rank as int64 [{count}], got {tie_rank.dtype} {list(tie_rank.shape)}")
-    return tie_rank
-
-
-def check_search(queries: FloatMatrix, k: int, eligible: BoolVector | None, *, count: int, dim: int) -> FloatMatrix:
-    """Return the queries, or raise what `VectorIndex.search` says about arguments."""
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
-    if eligible is not None and (eligible.shape != (count,) or eligible.dtype != np.bool_):
-        raise ValueError(f"expected eligible as bool [{count}], got {eligible.dtype} {list(eligible.shape)}")
-    return check_queries(queries, dim=dim)

@@ -1,4 +1,4 @@
-"""Vectors in memory and on disk: one check at the boundary, and an append-only store of immutable segments.
+"""Vectors in memory and on disk: an array, and an append-only store of immutable segments.
 
 A store is a folder. Segment 7 of it is three files: ``segment-000007.f32`` (float32, little-endian, C order, no
 header), ``segment-000007.keys`` (16 bytes per row) and ``segment-000007.json`` (count, dimension, sizes and digests).
@@ -15,64 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from indexing import storage
-from indexing.errors import ArtifactCorrupt, ArtifactIncompatible, StorageError, VectorError
+from indexing.checks import check_vectors
+from indexing.errors import ArtifactCorrupt, ArtifactIncompatible, StorageError
+from indexing.keys import KEY, KEY_BYTES, KeyTable, key_array
 from indexing.types import FloatMatrix, IntVector, Vectors
 
-KEY_BYTES = 16
-"""Length of a key: the first half of a SHA-256, so that 10^9 keys collide with a probability below 10^-20."""
+__all__ = ["KEY_BYTES", "ArrayVectors", "Segment", "VectorStore", "check_vectors"]
 
 FORMAT_VERSION = 1
 
-_UNIT_TOLERANCE = 1e-3  # a bfloat16 product of unit vectors strays by up to 2^-8 / sqrt(d); float32 by 1e-7
-_SHOWN = 10  # rows named in a message: enough to find the cause, few enough to read
-_KEY = np.dtype((np.void, KEY_BYTES))
 _SEGMENT = re.compile(r"segment-(\d{6})\.json")
 
 
 # --- in memory --------------------------------------------------------------------------------------------------------
-
-
-def check_vectors(
-    vectors: npt.NDArray[Any], *, dim: int | None = None, names: Sequence[str] | None = None
-) -> FloatMatrix:
-    """Return ``vectors`` as C-contiguous float32 [n, d], or say which rows no index may hold.
-
-    Args:
-        vectors: float32 [n, d]; n may be 0. Another dtype is refused, not converted.
-        dim: The d that is expected; ``None`` takes any above 0.
-        names: What to call the rows in a message (product ids), n of them; row numbers when not given.
-
-    Raises:
-        VectorError: If shape or dtype are wrong, or a row is not finite, or its length is not 1 within 0.001.
-    """
-    _require_matrix(vectors, dim=dim)
-    with np.errstate(all="ignore"):  # an overflow shows as a length that is not 1
-        lengths = np.sqrt(np.vecdot(vectors, vectors))
-        bad = np.flatnonzero(~(np.abs(lengths - 1) <= _UNIT_TOLERANCE))  # NaN compares false, so it is bad
-    if bad.size:
-        shown = ", ".join(_complaint(vectors, lengths, int(row), names) for row in bad[:_SHOWN])
-        rest = ", ..." if bad.size > _SHOWN else ""
-        raise VectorError(
-            f"{bad.size} of {len(vectors)} vectors cannot be indexed: {shown}{rest}; "
-            f"encode them again, or divide each by its length"
-        )
-    return np.ascontiguousarray(vectors)
-
-
-def check_queries(queries: npt.NDArray[Any], *, dim: int) -> FloatMatrix:
-    """Return ``queries`` as C-contiguous float32 [q, d]; any length will do, NaN and infinities will not.
-
-    Raises:
-        VectorError: If shape or dtype are wrong or a row is not finite.
-    """
-    _require_matrix(queries, dim=dim)
-    bad = np.flatnonzero(~np.isfinite(queries).all(axis=1))
-    if bad.size:
-        shown = ", ".join(map(str, bad[:_SHOWN])) + (", ..." if bad.size > _SHOWN else "")
-        raise VectorError(
-            f"{bad.size} of {len(queries)} query vectors are not finite (rows {shown}); encode them again"
-        )
-    return np.ascontiguousarray(queries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +94,9 @@ class VectorStore:
         self._dim = dim
         self._segments: tuple[Segment, ...] = ()
         self._parts: list[FloatMatrix] = []
-        self._keys = _KeyTable()
-        keys = [storage.map_array(folder / f"{segment.name}.keys", _KEY, (segment.count,)) for segment in segments]
+        self._table: KeyTable | None = None
         for segment in segments:
             self._attach(segment)
-        if keys:
-            self._keys.add(np.concatenate(keys), first_row=0)
 
     @classmethod
     def open(cls, folder: Path, *, dim: int, create: bool = False) -> Self:
@@ -157,7 +109,7 @@ class VectorStore:
 
         Raises:
             ArtifactNotFound: If there is no such folder and ``create`` is false.
-            ArtifactCorrupt: If a segment is missing, does not parse, or a file has the wrong size.
+            ArtifactCorrupt: If a segment is missing, does not parse, or its vectors have the wrong size.
             ArtifactIncompatible: If it holds vectors of another dimension, or was written in another format.
             StorageError: If it cannot be read or created.
         """
@@ -191,8 +143,9 @@ class VectorStore:
 
         Raises:
             ValueError: If a key is not 16 bytes long.
+            ArtifactCorrupt: If a file of keys has the wrong size.
         """
-        return self._keys.find(_key_array(keys))
+        return self._keys().find(key_array(keys))
 
     def append(self, keys: Sequence[bytes], vectors: FloatMatrix) -> IntVector:
         """Store vectors as one new segment, durable when this returns.
@@ -211,15 +164,15 @@ class VectorStore:
             CommitUncertain: It was added, but may not survive a power cut; open the store again.
         """
         matrix = check_vectors(vectors, dim=self._dim)
-        wanted = _key_array(keys)
+        wanted = key_array(keys)
         if len(wanted) != len(matrix):
             raise ValueError(f"expected one key per vector, got {len(wanted)} keys and {len(matrix)} vectors")
         self._refuse_duplicates(wanted)
         if not len(wanted):
             return np.empty(0, dtype=np.int64)
         segment = self._write_segment(wanted, matrix)
+        self._keys().add(wanted, first_row=segment.first_row)
         self._attach(segment)
-        self._keys.add(wanted, first_row=segment.first_row)
         return np.arange(segment.first_row, segment.first_row + segment.count, dtype=np.int64)
 
     def view(self, rows: IntVector) -> Vectors:
@@ -257,13 +210,23 @@ class VectorStore:
                         f"expected {expected[field]} of {path}, found {found}; remove the store and encode again"
                     )
 
+    def _keys(self) -> KeyTable:
+        """Read and sort the keys when they are first asked for: searching needs none."""
+        if self._table is None:
+            self._table = KeyTable()
+            if self._segments:
+                files = [(self._folder / f"{segment.name}.keys", segment.count) for segment in self._segments]
+                parts = [storage.map_array(path, KEY, (count,)) for path, count in files]
+                self._table.add(np.concatenate(parts), first_row=0)
+        return self._table
+
     def _attach(self, segment: Segment) -> None:
         part = storage.map_array(self._folder / f"{segment.name}.f32", "<f4", (segment.count, self._dim))
         self._parts.append(part)
         self._segments = (*self._segments, segment)
 
     def _refuse_duplicates(self, keys: npt.NDArray[np.void]) -> None:
-        stored = np.flatnonzero(self._keys.find(keys) >= 0)
+        stored = np.flatnonzero(self._keys().find(keys) >= 0)
         if stored.size:
             raise ValueError(
                 f"{stored.size} of {len(keys)} keys are stored already; the first is {bytes(keys[stored[0]]).hex()}"
@@ -333,30 +296,6 @@ class _StoredVectors:
         return gathered
 
 
-class _KeyTable:
-    """Keys in sorted order with their rows; adding merges, so that many small segments stay cheap."""
-
-    __slots__ = ("_keys", "_rows")
-
-    def __init__(self) -> None:
-        self._keys: npt.NDArray[np.void] = np.empty(0, dtype=_KEY)
-        self._rows: IntVector = np.empty(0, dtype=np.int64)
-
-    def find(self, keys: npt.NDArray[np.void]) -> IntVector:
-        """Return the row of every key, -1 where it is unknown."""
-        if not len(self._keys):
-            return np.full(len(keys), -1, dtype=np.int64)
-        places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        return np.where(self._keys[places] == keys, self._rows[places], -1)
-
-    def add(self, keys: npt.NDArray[np.void], *, first_row: int) -> None:
-        """Add keys that are not there; the first gets ``first_row``, the others follow."""
-        order = np.argsort(keys)
-        places = np.searchsorted(self._keys, keys[order])
-        self._keys = np.insert(self._keys, places, keys[order])
-        self._rows = np.insert(self._rows, places, order + first_row)
-
-
 def _segment_name(number: int) -> str:
     return f"segment-{number:06d}"
 
@@ -389,28 +328,3 @@ def _read_segment(folder: Path, name: str, *, dim: int, first_row: int) -> Segme
         return Segment(name, first_row, int(content["count"]), int(vectors["size_bytes"]), str(vectors["sha256"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactCorrupt(f"{folder / name}.json has no count, size or digest that can be read: {error}") from error
-
-
-def _key_array(keys: Sequence[bytes]) -> npt.NDArray[np.void]:
-    lengths = {len(key) for key in keys}
-    if not lengths <= {KEY_BYTES}:
-        raise ValueError(f"expected keys of {KEY_BYTES} bytes, got lengths {sorted(lengths)[:_SHOWN]}")
-    return np.frombuffer(b"".join(keys), dtype=_KEY)
-
-
-def _require_matrix(vectors: npt.NDArray[Any], *, dim: int | None) -> None:
-    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype != np.float32:
-        found = f"{vectors.dtype} {list(vectors.shape)}" if isinstance(vectors, np.ndarray) else type(vectors).__name__
-        raise VectorError(f"expected a float32 array [n, d], got {found}")
-    if vectors.shape[1] == 0 or (dim is not None and vectors.shape[1] != dim):
-        expected = "at least 1" if dim is None else str(dim)
-        raise VectorError(
-            f"expected vectors of dimension {expected}, got {vectors.shape[1]}; was another encoder used?"
-        )
-
-
-def _complaint(vectors: FloatMatrix, lengths: npt.NDArray[np.float32], row: int, names: Sequence[str] | None) -> str:
-    name = f"row {row}" if names is None else repr(names[row])
-    if not np.isfinite(vectors[row]).all():
-        return f"{name} is not finite"
-    return f"{name} is zero" if not vectors[row].any() else f"{name} has length {lengths[row]:.4g}"

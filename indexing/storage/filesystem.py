@@ -5,7 +5,7 @@ import fcntl
 import mmap
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from indexing.errors import StorageError, StorageFull
@@ -132,3 +132,16 @@ def explained(operation: str, path: Path) -> Iterator[None]:
         kind = StorageFull if error.errno in _FULL else StorageError
         advice = _ADVICE.get(error.errno or 0, "see the cause, then run again")
         raise kind(f"could not {operation} {path}: {error.strerror or error}; {advice}") from error
+
+
+@contextmanager
+def closing(path: Path, descriptor: int) -> Iterator[None]:
+    """Close at the end; a failing close is an error like any other, unless there is one already."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            system().close(descriptor)
+        raise
+    with explained("close", path):
+        system().close(descriptor)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from indexing.errors import BuildLocked
-from indexing.filesystem import explained, system
+from indexing.storage.filesystem import explained, system
 
 _LONGEST_NOTE_BYTES = 4096  # a holder's note is some 150 bytes; more than this is not one
 

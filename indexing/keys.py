@@ -1,0 +1,46 @@
+"""Keys of 16 bytes, and the table that finds millions of them at once."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from indexing.types import IntVector
+
+KEY_BYTES = 16
+"""Length of a key: half a SHA-256, so that two of 10^9 texts share one with a probability below 10^-20."""
+
+KEY = np.dtype((np.void, KEY_BYTES))
+"""A key as numpy sees it: raw bytes, compared like ``memcmp``."""
+
+
+class KeyTable:
+    """Keys in sorted order with their rows; adding merges, so that many small segments stay cheap."""
+
+    __slots__ = ("_keys", "_rows")
+
+    def __init__(self) -> None:
+        self._keys: npt.NDArray[np.void] = np.empty(0, dtype=KEY)
+        self._rows: IntVector = np.empty(0, dtype=np.int64)
+
+    def find(self, keys: npt.NDArray[np.void]) -> IntVector:
+        """Return the row of every key, -1 where it is unknown."""
+        if not len(self._keys):
+            return np.full(len(keys), -1, dtype=np.int64)
+        places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return np.where(self._keys[places] == keys, self._rows[places], -1)
+
+    def add(self, keys: npt.NDArray[np.void], *, first_row: int) -> None:
+        """Add keys that are not there; the first gets ``first_row``, the others follow."""
+        order = np.argsort(keys)
+        places = np.searchsorted(self._keys, keys[order])
+        self._keys = np.insert(self._keys, places, keys[order])
+        self._rows = np.insert(self._rows, places, order + first_row)
+
+
+def key_array(keys: Sequence[bytes]) -> npt.NDArray[np.void]:
+    """Return keys as one array of raw bytes [n], or raise ValueError unless each is 16 bytes long."""
+    lengths = {len(key) for key in keys}
+    if not lengths <= {KEY_BYTES}:
+        raise ValueError(f"expected keys of {KEY_BYTES} bytes, got lengths {sorted(lengths)[:10]}")
+    return np.frombuffer(b"".join(keys), dtype=KEY)

@@ -1,0 +1,47 @@
+"""All file I/O of artefacts: whole writes, synced before they are named, and errors that say what to do.
+
+A write is complete or absent. What must survive a power cut is published in this order: write, fsync the file, fsync
+its folder, rename, fsync the folder of the new name. Every system call goes through `FileSystem`, which tests replace.
+"""
+
+from indexing.storage.filesystem import FileSystem, using
+from indexing.storage.folders import list_folder, make_folder, remove_file, remove_folder, require_space, sync_folder
+from indexing.storage.lock import exclusive_lock
+from indexing.storage.publishing import adopt, adopt_folder, publish_folder
+from indexing.storage.reading import FileDigest, digest, map_array, read_bytes, read_json
+from indexing.storage.writing import (
+    FileWriter,
+    link_or_copy,
+    replace_bytes,
+    replace_json,
+    write_bytes,
+    write_json,
+    writer,
+)
+
+__all__ = [
+    "FileDigest",
+    "FileSystem",
+    "FileWriter",
+    "adopt",
+    "adopt_folder",
+    "digest",
+    "exclusive_lock",
+    "link_or_copy",
+    "list_folder",
+    "make_folder",
+    "map_array",
+    "publish_folder",
+    "read_bytes",
+    "read_json",
+    "remove_file",
+    "remove_folder",
+    "replace_bytes",
+    "replace_json",
+    "require_space",
+    "sync_folder",
+    "using",
+    "write_bytes",
+    "write_json",
+    "writer",
+]

@@ -1,0 +1,64 @@
+"""Taking over what libraries wrote, and giving a finished folder its name."""
+
+import errno
+from pathlib import Path
+
+from indexing.errors import (
+    StorageError,
+)
+from indexing.storage.filesystem import explained, system
+from indexing.storage.folders import confirm, exists, sync_folder, walk
+from indexing.storage.reading import FileDigest, digest_open, reading
+
+
+def adopt(path: Path, *, minimum_bytes: int = 1) -> FileDigest:
+    """Take over a file that a library wrote: check its length, sync it, hash it.
+
+    Some libraries report success on a full disk (faiss leaves 0 bytes), hence the length.
+
+    Raises:
+        StorageError: If it is shorter than ``minimum_bytes`` or cannot be synced.
+        ArtifactNotFound, ArtifactUntrusted: If it is not there, or not a regular file.
+    """
+    with reading(path) as descriptor:
+        size = system().stat(descriptor).st_size
+        if size < minimum_bytes:
+            raise StorageError(f"expected at least {minimum_bytes} bytes in {path}, found {size}; is the disk full?")
+        system().fsync(descriptor)
+        return digest_open(descriptor)
+
+
+def adopt_folder(path: Path) -> dict[str, FileDigest]:
+    """`adopt` every file below a folder and sync its folders; names are relative, with ``/``, in sorted order.
+
+    Empty files are allowed here: some formats have them.
+
+    Raises:
+        ArtifactUntrusted: If something below it is neither a folder nor a regular file.
+        ArtifactNotFound, StorageError: As `adopt`.
+    """
+    digests = {}
+    for folder, files in walk(path):
+        for file in files:
+            digests[file.relative_to(path).as_posix()] = adopt(file, minimum_bytes=0)
+        sync_folder(folder)
+    return dict(sorted(digests.items()))
+
+
+def publish_folder(staging: Path, final: Path) -> None:
+    """Give a finished folder its name, atomically and durably.
+
+    The files in it must have been written or adopted here, so that their bytes are synced already.
+
+    Raises:
+        StorageError: If ``final`` exists or the rename fails; ``staging`` is as it was.
+        CommitUncertain: ``final`` is visible, but the sync of its parent failed.
+        ArtifactUntrusted: If ``staging`` holds something that is neither a folder nor a regular file.
+    """
+    for folder, _files in walk(staging):
+        sync_folder(folder)
+    with explained("publish", final):
+        if exists(final):  # a rename would silently replace an empty folder
+            raise OSError(errno.EEXIST, "it exists already")
+        system().rename(staging, final)
+    confirm(final)

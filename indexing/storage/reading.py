@@ -1,0 +1,130 @@
+"""Reading files: whole, as JSON, mapped, hashed."""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from indexing.errors import (
+    ArtifactCorrupt,
+    ArtifactNotFound,
+    ArtifactUntrusted,
+    StorageError,
+)
+from indexing.storage.filesystem import closing, explained, system
+
+_CHUNK_BYTES = 1 << 20  # read unit: large enough that system calls cost nothing beside SHA-256 (about 1 GiB/s a core)
+
+
+@dataclass(frozen=True, slots=True)
+class FileDigest:
+    """Size and SHA-256 (hexadecimal) of a file."""
+
+    size_bytes: int
+    sha256: str
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the whole content of a file.
+
+    Raises:
+        ArtifactNotFound: If there is no such file.
+        ArtifactUntrusted: If it is not a regular file.
+        StorageError: If it cannot be read.
+    """
+    with reading(path) as descriptor:
+        return b"".join(chunks(descriptor))
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - what the JSON holds is for the caller to check
+    """Return the value a JSON file holds.
+
+    Raises:
+        ArtifactCorrupt: If it is not UTF-8 or not strict JSON (NaN and Infinity are not).
+        ArtifactNotFound, ArtifactUntrusted, StorageError: As `read_bytes`.
+    """
+    content = read_bytes(path)
+    try:
+        return json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactCorrupt(
+            f"expected UTF-8 JSON in {path}, got {len(content)} bytes that do not parse: {error}"
+        ) from error
+
+
+def digest(path: Path) -> FileDigest:
+    """Return size and SHA-256 of a file, read in pieces.
+
+    Raises:
+        ArtifactNotFound, ArtifactUntrusted, StorageError: As `read_bytes`.
+    """
+    with reading(path) as descriptor:
+        return digest_open(descriptor)
+
+
+def map_array(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Map a raw file as a read-only array; pages are read when they are touched.
+
+    Args:
+        path: A file of exactly the array's bytes in C order, no header.
+        dtype: Element type, byte order included (``"<f4"``).
+        shape: Shape; an axis of length 0 needs an empty file.
+
+    Raises:
+        ArtifactCorrupt: If the file's size is not what dtype and shape need.
+        ArtifactNotFound, ArtifactUntrusted, StorageError: As `read_bytes`.
+    """
+    element = np.dtype(dtype)
+    expected = element.itemsize * int(np.prod(shape, dtype=np.int64))
+    with reading(path) as descriptor:
+        size = system().stat(descriptor).st_size
+        if size != expected:
+            raise ArtifactCorrupt(
+                f"expected {expected} bytes ({element.name} {list(shape)}) in {path}, found {size}; build it again"
+            )
+        if expected == 0:
+            return np.empty(shape, dtype=element)
+        return np.frombuffer(system().map(descriptor, expected), dtype=element).reshape(shape)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[int]:
+    """Open a regular file for reading; not waiting, so that a pipe in its place cannot hang the open."""
+    try:
+        with explained("open", path):
+            descriptor = system().open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except StorageError as error:
+        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+            raise ArtifactNotFound(f"there is no file {path}; check the path, or build it again") from error
+        raise
+    with closing(path, descriptor), explained("read", path):
+        if not stat.S_ISREG(system().stat(descriptor).st_mode):
+            raise ArtifactUntrusted(f"expected a regular file at {path}, found something else")
+        yield descriptor
+
+
+def chunks(descriptor: int) -> Iterator[bytes]:
+    """Yield what is left of an open file."""
+    while chunk := system().read(descriptor, _CHUNK_BYTES):
+        yield chunk
+
+
+def digest_open(descriptor: int) -> FileDigest:
+    """Digest what is left of an open file."""
+    sha256, size_bytes = hashlib.sha256(), 0
+    for chunk in chunks(descriptor):
+        sha256.update(chunk)
+        size_bytes += len(chunk)
+    return FileDigest(size_bytes=size_bytes, sha256=sha256.hexdigest())
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
