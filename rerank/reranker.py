@@ -1,0 +1,126 @@
+"""The second stage as the engine sees it: candidates in, their final order out."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from rerank.config import CrossEncoderConfig, RerankerConfig
+from rerank.fusion import FloatVector, final_order, final_scores
+from retrieval.config import RuntimeConfig
+from retrieval.records import Candidate
+
+TAIL_GAP = 1.0
+"""How far below the last reranked candidate the others begin, in standard deviations of the reranked ones' scores."""
+
+
+class Reranker(Protocol):
+    """Anything that scores texts for a query, with its share in the final fusion."""
+
+    @property
+    def weight(self) -> float:
+        """Share of these scores in the final fusion, in [0, 1]; at 0 ``score`` is never called."""
+
+    def score(self, query: str, texts: Sequence[str]) -> FloatVector:
+        """Return one finite score per text, float32 [n], higher is better, whatever the other texts are."""
+
+
+class PassThrough:
+    """No second stage: the first stage's order stands."""
+
+    weight = 0.0
+
+    def score(self, query: str, texts: Sequence[str]) -> FloatVector:
+        """Score every text alike."""
+        del query
+        return np.zeros(len(texts), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A candidate in its final place.
+
+    Attributes:
+        product_id: The product.
+        row: Its row in the generation that recalled it.
+        score: Final score; higher is better; never rises down the list; comparable within one answer only.
+        stages: Score of each stage that saw it: the sources' own, ``fusion``, and ``rerank`` where the cross-encoder
+            did.
+    """
+
+    product_id: str
+    row: int
+    score: float
+    stages: Mapping[str, float]
+
+
+def open_reranker(config: RerankerConfig, runtime: RuntimeConfig) -> Reranker:
+    """Open the second stage that a configuration asks for.
+
+    Raises:
+        ConfigError, ArtifactError: As ``CrossEncoderReranker.open``.
+    """
+    match config:
+        case CrossEncoderConfig():
+            from rerank.cross_encoder import CrossEncoderReranker  # torch: only for those who rerank
+
+            return CrossEncoderReranker.open(config, runtime)
+        case _:
+            return PassThrough()
+
+
+def rerank(
+    query: str, candidates: Sequence[Candidate], *, texts: Sequence[str], reranker: Reranker, depth: int
+) -> list[Ranked]:
+    """Order a query's candidates by both stages.
+
+    The first ``depth`` candidates get ``final_scores`` of both stages; equal ones are ordered by product_id. The others
+    keep the first stage's order and follow: their first-stage scores are shifted down so that the first of them lies at
+    least ``TAIL_GAP`` below the last reranked one. A reranker of weight 0 is not asked: order and scores are the first
+    stage's.
+
+    Args:
+        query: Normalised query.
+        candidates: Best first, as the retriever returns them.
+        texts: Texts of at least the first ``depth`` candidates (or of all, when fewer), in their order; more are
+            ignored.
+        reranker: Scores the texts.
+        depth: How many candidates it sees, at least 1.
+
+    Returns:
+        All candidates, best first; empty for none.
+
+    Raises:
+        ValueError: If ``depth`` < 1, texts are missing, or the candidates are not best first.
+    """
+    _check(candidates, texts, depth)
+    if reranker.weight == 0 or not candidates:
+        return [_ranked(candidate, candidate.score) for candidate in candidates]
+    head, tail = candidates[:depth], candidates[depth:]
+    cross = reranker.score(query, texts[: len(head)])
+    scores = final_scores([candidate.score for candidate in head], cross, weight=reranker.weight)
+    order = final_order(scores, [candidate.product_id for candidate in head])
+    ranked = [_ranked(head[i], float(scores[i]), rerank=float(cross[i])) for i in order]
+    shift = ranked[-1].score - TAIL_GAP - head[-1].score
+    return ranked + [_ranked(candidate, candidate.score + shift) for candidate in tail]
+
+
+def _check(candidates: Sequence[Candidate], texts: Sequence[str], depth: int) -> None:
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1, got {depth}")
+    needed = min(depth, len(candidates))
+    if len(texts) < needed:
+        raise ValueError(f"reranking {needed} candidates needs as many texts, got {len(texts)}")
+    for above, below in itertools.pairwise(candidates):
+        if below.score > above.score:
+            raise ValueError(
+                f"candidates must come best first: {below.product_id!r} at {below.score} follows "
+                f"{above.product_id!r} at {above.score}"
+            )
+
+
+def _ranked(candidate: Candidate, score: float, **rerank: float) -> Ranked:
+    stages = {**candidate.sources, "fusion": candidate.score, **rerank}
+    return Ranked(product_id=candidate.product_id, row=candidate.row, score=score, stages=stages)
