@@ -21,7 +21,7 @@ WEIGHTS = tuple(step / 10 for step in range(11))
 """The weights tried. A finer grid would fit the noise: with 50 queries a mean nDCG@10 is known to about .02."""
 
 MINIMUM_QUERIES = 10
-"""Fewer held-out queries decide nothing: the standard error over n is itself known to 1/sqrt(2(n-1)) only, here 24 %."""
+"""Fewer held-out queries decide nothing: a standard error over n is itself off by 1/sqrt(2(n-1)), for 10 by 24 %."""
 
 
 def final_scores(first: npt.ArrayLike, cross: npt.ArrayLike, *, weight: float) -> FloatVector:

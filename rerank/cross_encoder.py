@@ -1,0 +1,171 @@
+"""The cross-encoder: one raw score for a query and a product text read together."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from indexing.errors import ArtifactCorrupt, ConfigError
+from rerank.config import CrossEncoderConfig
+from rerank.folder import ADVICE, check_cross_encoder_folder, stored_weight
+from rerank.fusion import FloatVector
+from rerank.pairs import EncodedPair, Pair, PairTokenizer, features
+from retrieval.batches import token_budget_batches
+from retrieval.config import Precision, RuntimeConfig
+from retrieval.models import model_folder
+from retrieval.runtime import autocast, choose_device, set_threads
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
+
+
+class CrossEncoderReranker:
+    """A sentence-transformers CrossEncoder with one output, made safe to share between threads.
+
+    Scores are raw: the logit before any sigmoid, computed in float32 whatever the precision of the layers below, since
+    a sigmoid of a bfloat16 number ties every good candidate at 1.0. A pair's score does not depend on the other pairs
+    beyond 1e-5 in fp32, and equal pairs of one call get equal scores.
+    """
+
+    def __init__(
+        self,
+        model: "CrossEncoder",
+        *,
+        folder: Path,
+        weight: float,
+        max_tokens: int = 0,
+        device: str = "cpu",
+        precision: Precision = Precision.fp32,
+        batch_tokens: int = 4096,
+    ) -> None:
+        """Wrap a loaded model; ``open`` is the way in for a folder on disk.
+
+        Raises:
+            ConfigError: If the model puts out another number of scores than one, or ``max_tokens`` exceeds what it
+                reads.
+        """
+        _require_one_output(model, folder)
+        self.model = model.to(device).eval()
+        self.folder = folder
+        self.weight = weight
+        self.tokenizer = PairTokenizer(
+            model.tokenizer.backend_tokenizer, max_tokens=_longest(model, max_tokens, folder)
+        )
+        self._device = device
+        self._precision = precision
+        self._batch_tokens = batch_tokens
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, config: CrossEncoderConfig, runtime: RuntimeConfig) -> "CrossEncoderReranker":
+        """Open a CrossEncoder folder from disk; nothing is ever downloaded.
+
+        Raises:
+            ConfigError: If the folder is missing, has no trained head or not one output, or stores no weight when the
+                configuration asks for the stored one.
+            ArtifactUntrusted: If it holds something that can carry code.
+            ArtifactCorrupt: If a file does not parse or a weight of the network is not finite.
+            EnvironmentProblem: If the device asked for is not there.
+        """
+        folder = model_folder(config.model)
+        check_cross_encoder_folder(folder)
+        weight = config.weight if config.weight >= 0 else stored_weight(folder)
+        device = choose_device(runtime)
+        set_threads(runtime)
+        model = load_cross_encoder(folder)
+        _require_finite_weights(model, folder)
+        return cls(
+            model,
+            folder=folder,
+            weight=weight,
+            max_tokens=config.max_tokens,
+            device=device,
+            precision=runtime.precision,
+            batch_tokens=runtime.batch_tokens,
+        )
+
+    def score(self, query: str, texts: Sequence[str]) -> FloatVector:
+        """Score product texts for one query, float32 [n] in the order given, higher is better; empty for no texts.
+
+        Raises:
+            ArtifactCorrupt: If the model puts out NaN or infinity.
+        """
+        return self.score_many([(query, text) for text in texts])
+
+    def score_many(self, pairs: Sequence[Pair]) -> FloatVector:
+        """Score (query, product text) pairs, float32 [n] in the order given; see ``score``."""
+        distinct = list(dict.fromkeys(pairs))  # equal pairs in batches of other widths would differ in the last digit
+        scores = self.score_encoded(self.tokenizer.encode(distinct))
+        by_pair = dict(zip(distinct, scores, strict=True))
+        return np.array([by_pair[pair] for pair in pairs], dtype=np.float32)
+
+    def score_encoded(self, pairs: Sequence[EncodedPair]) -> FloatVector:
+        """Score pairs that are token ids already, float32 [n] in the order given; see ``score``."""
+        scores = np.empty(len(pairs), dtype=np.float32)
+        for batch in token_budget_batches([len(pair.tokens) for pair in pairs], self._batch_tokens):
+            scores[batch] = self._forward([pairs[i] for i in batch])
+        if not np.isfinite(scores).all():
+            raise ArtifactCorrupt(
+                f"the cross-encoder in {self.folder} scored {int((~np.isfinite(scores)).sum())} of {len(pairs)} pairs "
+                f"NaN or infinite with precision={self._precision.name}; try runtime.precision=fp32, or {ADVICE}"
+            )
+        return scores
+
+    def _forward(self, pairs: Sequence[EncodedPair]) -> FloatVector:
+        # One forward at a time: concurrent ones on a shared module have crashed and mixed up results.
+        with self._lock, torch.inference_mode(), autocast(self._device, self._precision):
+            scores = forward_scores(self.model, pairs, self._device)
+        result: FloatVector = scores.cpu().numpy()
+        return result
+
+
+def forward_scores(model: "CrossEncoder", pairs: Sequence[EncodedPair], device: str) -> torch.Tensor:
+    """Run the model on one batch of at least one pair; raw scores, float32 [n], with their gradient where it is on."""
+    batch = features(pairs, pad_token=model.tokenizer.pad_token_id, device=device)
+    if "token_type_ids" not in model.tokenizer.model_input_names:
+        del batch["token_type_ids"]
+    scores: torch.Tensor = model(batch)["scores"]
+    return scores.float().squeeze(-1)
+
+
+def load_cross_encoder(folder: Path) -> "CrossEncoder":
+    """Load a checked folder on the CPU, its last layer set to compute in float32 under autocast."""
+    from sentence_transformers import CrossEncoder
+
+    model = CrossEncoder(str(folder), device="cpu", local_files_only=True, trust_remote_code=False)
+    keep_head_in_float32(model)
+    # Weights may lie on disk in half precision; arithmetic is the runtime's choice, not the file's.
+    return model.float()
+
+
+def keep_head_in_float32(model: "CrossEncoder") -> None:
+    """Make the last linear layer compute in float32 under autocast; the choice is saved with the model."""
+    heads = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    model.set_keep_in_fp32_modules(heads[-1:])
+
+
+def _require_one_output(model: "CrossEncoder", folder: Path) -> None:
+    if model.num_labels != 1:
+        raise ConfigError(f"{folder} puts out {model.num_labels} scores per pair, expected 1; {ADVICE}")
+
+
+def _longest(model: "CrossEncoder", asked: int, folder: Path) -> int:
+    """Return the longest pair in tokens: as asked, or the model's own; never more than it has positions for."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if asked and positions and asked > positions:
+        raise ConfigError(f"max_tokens={asked} is more than the {positions} positions of the cross-encoder in {folder}")
+    longest = asked or min((length for length in (model.max_seq_length, positions) if length), default=0)
+    if not longest:
+        raise ConfigError(f"the cross-encoder in {folder} states no longest pair; set reranker.max_tokens")
+    return int(longest)
+
+
+def _require_finite_weights(model: "CrossEncoder", folder: Path) -> None:
+    broken = [name for name, tensor in model.named_parameters() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise ArtifactCorrupt(
+            f"{len(broken)} weights of {folder} hold NaN or infinity, the first is {broken[0]}; {ADVICE}"
+        )
