@@ -7,7 +7,8 @@
     <root>/vectors/<store>/            append-only segments (indexing.vectors), shared by versions
     <root>/versions/<version>/         immutable once published; MANIFEST.json lists every file
 
-Opening checks CURRENT, the manifest's own digest, its format, then size and SHA-256 of every file, before any library parses one.
+Opening checks CURRENT, the manifest's own digest, its format, then size and SHA-256 of every file, before any library
+parses one.
 """
 
 import hashlib
@@ -18,10 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from indexing.storage import FileDigest
-
 from indexing import storage
 from indexing.errors import ArtifactCorrupt, ArtifactNotFound, ArtifactUntrusted
+from indexing.storage import FileDigest
 from shortlist.manifest import Manifest, parse_manifest
 
 CURRENT = "CURRENT"
@@ -93,7 +93,8 @@ def open_bundle(root: Path, *, verify: bool = True) -> Bundle:
 
     Args:
         root: The bundle directory.
-        verify: Check size and SHA-256 of every file (about a second per GiB). Off only where the caller has just done so.
+        verify: Check size and SHA-256 of every file (about a second per GiB). Off only where the caller has just done
+            so.
 
     Raises:
         ArtifactNotFound, ArtifactCorrupt, ArtifactIncompatible, ArtifactUntrusted: With the file and the reason.

@@ -1,11 +1,11 @@
 """Turn a job's name and its overrides into a typed configuration, or into an error that says what was meant."""
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from indexing.errors import ConfigError
+from retrieval.suggestions import did_you_mean
 from shortlist.config import GROUPS, JOBS, OPEN_MAPPINGS, config_dir
 
 Config = TypeVar("Config")
@@ -78,7 +78,7 @@ def _explain(error: Exception, overrides: Iterable[str], keys: Callable[[], list
         if "=" not in override:
             return f"{override!r} is not of the form key=value; options start with --, see: shortlist <command> --help"
         if f"'{key}'" in text and ("Could not override" in text or "No match in the defaults list" in text):
-            return f"unknown configuration key {key!r}" + suggestion(key, keys())
+            return f"unknown configuration key {key!r}" + did_you_mean(key, keys())
         if f"Error merging override {override}" in text and error.__cause__ is not None:
             return f"{override}: {_plain(error.__cause__)}"
     return text
@@ -87,14 +87,7 @@ def _explain(error: Exception, overrides: Iterable[str], keys: Callable[[], list
 def _unknown_member(path: str) -> str:
     group, _, member = path.rpartition("/")
     members = sorted(file.stem for file in (config_dir() / group).glob("*.yaml")) if group else []
-    meant = suggestion(member, members, prefix=f"{group}=")
-    return f"{group}={member} does not exist{meant} ({group} can be: {', '.join(members)})"
-
-
-def suggestion(word: str, known: Iterable[str], *, prefix: str = "") -> str:
-    """Return ``"; did you mean 'x'?"`` for the known word closest to ``word``, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {prefix + close[0]!r}?" if close else ""
+    return f"{group}={member} does not exist{did_you_mean(member, members)} ({group} can be: {', '.join(members)})"
 
 
 def _keys(config: Any, prefix: str = "") -> list[str]:  # noqa: ANN401 - a DictConfig or a plain mapping

@@ -1,7 +1,7 @@
 """What a job can be told: one schema per command, and the members of every configuration group.
 
-Plain dataclasses; ``shortlist.compose`` fills them through Hydra. They are ``slots=True`` because that is what closes them
-(an unknown key is refused), and not frozen because OmegaConf 2.3 cannot compose frozen ones (docs/decisions/0002).
+Plain dataclasses; ``shortlist.compose`` fills them through Hydra. They are ``slots=True`` because that is what closes
+them (an unknown key is refused), and not frozen because OmegaConf 2.3 cannot compose frozen ones (docs/decisions/0002).
 """
 
 from dataclasses import dataclass, field

@@ -1,0 +1,93 @@
+"""Third step: the FAISS index over a version's vectors, and the proof that it finds what exact search finds."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from indexing.auto import choose_index
+from indexing.faiss_index import FaissIndex, build_index
+from indexing.recall import recall_at
+
+from indexing.config import AutoConfig, IndexConfig
+from indexing.errors import GateFailed
+from indexing.exact import ExactIndex
+from indexing.storage import FileDigest
+from indexing.types import FloatMatrix, IntVector, Vectors
+from shortlist.progress import say
+from shortlist.stored import freeze
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltIndex:
+    """An index that passed its gate.
+
+    Attributes:
+        files: Written files, relative names.
+        summary: For the manifest: kind, parameters, reason, recall and how it was measured.
+    """
+
+    files: Mapping[str, FileDigest]
+    summary: Mapping[str, Any]
+
+
+def build_dense_index(
+    config: IndexConfig,
+    vectors: Vectors,
+    *,
+    tie_rank: IntVector,
+    queries: FloatMatrix | None,
+    queries_from: str,
+    threads: int,
+    folder: Path,
+) -> BuiltIndex:
+    """Build, measure and write the index.
+
+    Args:
+        config: What to build; ``auto`` chooses and says why.
+        vectors: Vectors of the version, in row order.
+        tie_rank: Order of rows with equal scores, int64 [n].
+        queries: Query vectors to measure recall with; ``None`` takes vectors of the version.
+        queries_from: Where they came from, for the manifest.
+        threads: Threads for training and adding; 0 means all.
+        folder: Where to write.
+
+    Raises:
+        GateFailed: Recall against exact search is below ``config.recall_target``.
+    """
+    chosen, reason = config, "asked for"
+    if isinstance(config, AutoConfig):
+        choice = choose_index(config, count=vectors.count, dim=vectors.dim)
+        chosen, reason = choice.config, choice.reason
+    start = time.perf_counter()
+    index = build_index(chosen, vectors, tie_rank=tie_rank, threads=threads)
+    built_s = time.perf_counter() - start
+    probes = queries if queries is not None else _own_vectors(vectors, config.recall_queries)
+    recall = _measure(index, ExactIndex(vectors, tie_rank=tie_rank), probes, config)
+    frozen = freeze("index", chosen)
+    say(
+        f"index: {frozen['kind']} ({reason}), {built_s:.1f} s; recall@{config.recall_k} against exact search "
+        f"{recall:.4f} on {len(probes)} queries ({queries_from})"
+    )
+    if recall < config.recall_target:
+        raise GateFailed(
+            f"recall@{config.recall_k} of {frozen['kind']} is {recall:.4f}, below "
+            f"index.recall_target={config.recall_target}; "
+            "nothing was published: search wider (index.ef_search, index.probes, index.refine_factor) or choose "
+            "index=flat"
+        )
+    measured = {"k": config.recall_k, "value": recall, "queries": len(probes), "queries_from": queries_from}
+    summary = {"kind": frozen["kind"], "config": frozen, "reason": reason, "recall": measured}
+    return BuiltIndex(index.write(folder), summary)
+
+
+def _measure(index: FaissIndex, exact: ExactIndex, queries: FloatMatrix, config: IndexConfig) -> float:
+    k = min(config.recall_k, index.count)
+    return recall_at(k, index.search(queries, k), exact.search(queries, k))
+
+
+def _own_vectors(vectors: Vectors, count: int) -> FloatMatrix:
+    rows = np.linspace(0, vectors.count - 1, num=min(count, vectors.count)).astype(np.int64)
+    return vectors.take(rows)

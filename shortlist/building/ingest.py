@@ -1,0 +1,122 @@
+"""First pass over a catalogue: keep the product fields, render the texts, name each by its key, count its tokens.
+
+Products go to disk as they come; what stays in memory is 16 bytes a product.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from retrieval.products import ProductTable
+
+from indexing.keys import KEY_BYTES
+from indexing.types import FloatMatrix
+from retrieval.catalog import Catalog, ProductBatch
+from retrieval.records import Product
+from retrieval.text import TextTemplate, text_key
+from retrieval.tokens import TokenCounter, TokenCounts
+
+
+@dataclass(slots=True)
+class Ingested:
+    """What the first pass leaves.
+
+    Attributes:
+        keys: Key of every product's vector, in row order: of its text, or of the vector that came with it.
+        tokens: What the encoder's tokenizer counted; zeros without an encoder.
+        brought: Whether vectors came with the catalogue.
+    """
+
+    keys: list[bytes] = field(default_factory=list)
+    tokens: TokenCounts = field(default_factory=TokenCounts)
+    brought: bool = False
+
+
+def ingest(
+    catalog: Catalog,
+    template: TextTemplate,
+    *,
+    counter: TokenCounter | None,
+    table: Path,
+    quarantine: Path,
+    store_brought: Callable[[list[bytes], FloatMatrix], None],
+    advance: Callable[[int], None],
+) -> Ingested:
+    """Stream the catalogue into ``table``.
+
+    Args:
+        catalog: Where products come from.
+        template: Turns a product into text.
+        counter: Counts tokens of the texts that the encoder will read; ``None`` without an encoder.
+        table: Parquet file to write.
+        quarantine: Where rows that break the contract go, if the catalogue's configuration says so.
+        store_brought: Called with keys and vectors of every batch that has vectors.
+        advance: Told the number of products of every batch.
+
+    Raises:
+        SourceDataError: Rows that break the contract, or no product at all.
+    """
+    ingested = Ingested()
+
+    def batches() -> Iterator[tuple[Product, ...]]:
+        for batch in catalog.products(quarantine=quarantine):
+            _note(ingested, batch, template, counter, store_brought)
+            advance(len(batch.products))
+            yield batch.products
+
+    ProductTable.write(table, batches())
+    return ingested
+
+
+def _note(
+    ingested: Ingested,
+    batch: ProductBatch,
+    template: TextTemplate,
+    counter: TokenCounter | None,
+    store_brought: Callable[[list[bytes], FloatMatrix], None],
+) -> None:
+    if batch.vectors is not None:
+        keys = [hashlib.sha256(vector.tobytes()).digest()[:KEY_BYTES] for vector in batch.vectors]
+        store_brought(keys, batch.vectors)
+        ingested.brought = True
+    else:
+        texts = [template.render(product) for product in batch.products]
+        keys = [text_key(text) for text in texts]
+        if counter is not None:
+            ingested.tokens += counter.count(texts)
+    ingested.keys += keys
+
+
+def new_texts(
+    products: ProductTable,
+    template: TextTemplate,
+    keys: list[bytes],
+    *,
+    known: Callable[[list[bytes]], list[bool]],
+    size: int,
+) -> Iterator[tuple[list[bytes], list[str]]]:
+    """Yield the distinct texts that the vector store does not hold yet, in row order, ``size`` at a time.
+
+    Args:
+        products: The table that ``ingest`` wrote.
+        template: The template that ``ingest`` used.
+        keys: Its keys.
+        known: Tells for each key whether its vector is stored.
+        size: Texts per segment.
+    """
+    stored = known(keys)
+    seen: set[bytes] = set()
+    pending_keys: list[bytes] = []
+    pending_texts: list[str] = []
+    for row, key in enumerate(keys):
+        if stored[row] or key in seen:
+            continue
+        seen.add(key)
+        pending_keys.append(key)
+        pending_texts.append(template.render(products.get(row)))
+        if len(pending_keys) == size:
+            yield pending_keys, pending_texts
+            pending_keys, pending_texts = [], []
+    if pending_keys:
+        yield pending_keys, pending_texts

@@ -1,0 +1,374 @@
+"""Job ``build``: read, encode, index, check, publish. A reader sees the version before or the version after."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from retrieval.products import ProductTable
+
+from indexing import storage
+from indexing.errors import ArtifactError, ConfigError
+from indexing.storage import FileDigest
+from indexing.types import FloatMatrix
+from indexing.vectors import VectorStore
+from rerank.config import CrossEncoderConfig, RerankerConfig
+from retrieval.catalog import Catalog, open_catalog
+from retrieval.encoder import DualEncoder
+from retrieval.fingerprint import Fingerprint, tower_fingerprint
+from retrieval.lexical import LexicalIndex
+from retrieval.models import model_folder
+from retrieval.text import TextTemplate
+from retrieval.tokens import TokenCounter
+from shortlist.building.canary import write_canary
+from shortlist.building.copying import copy_folder
+from shortlist.building.index import BuiltIndex, build_dense_index
+from shortlist.building.ingest import Ingested, ingest
+from shortlist.building.sample import sample_queries
+from shortlist.building.vectors import (
+    AGREEMENT_SAMPLE,
+    Encoded,
+    append_new,
+    brought_fingerprint,
+    encode_missing,
+    require_agreement,
+    store_path,
+    used_segments,
+)
+from shortlist.bundle import LOCK, STAGING, Bundle, open_bundle, publish
+from shortlist.config import BuildConfig
+from shortlist.manifest import FORMAT, Manifest
+from shortlist.progress import progress, say
+from shortlist.stored import freeze
+from shortlist.version import __version__
+
+
+@dataclass(slots=True)
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+        bundle: Bundle directory.
+        version: Name of the version that is now live.
+        products: Products in it.
+        quarantined: Rows set aside.
+        encoded: Texts encoded by this run.
+        reused: Products whose vector was stored already, or is another product's.
+        index: Kind of index, why, and its recall.
+        tokens: Counts of the encoder's tokenizer.
+        warnings: What the builder should know, in words.
+        seconds: Per stage.
+    """
+
+    bundle: str
+    version: str = ""
+    products: int = 0
+    quarantined: int = 0
+    encoded: int = 0
+    reused: int = 0
+    index: dict[str, Any] = field(default_factory=dict)
+    tokens: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the block's wall time to ``seconds``."""
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - start, 2)
+
+
+def build(config: BuildConfig, *, source: Path, out: Path) -> BuildReport:
+    """Build a bundle version from a catalogue and publish it.
+
+    Args:
+        config: What to build.
+        source: Folder of the catalogue's files.
+        out: Bundle directory, created when absent; versions that it holds stay.
+
+    Raises:
+        ConfigError, SourceDataError, VectorError, StorageError, ArtifactError, EnvironmentProblem: Before anything is
+            published.
+        BuildLocked: Another build runs into ``out``.
+        GateFailed: The index misses its recall target; nothing is published.
+    """
+    catalog = open_catalog(config.catalog, source)
+    encoder_folder = model_folder(config.encoder.model) if config.encoder.model else None
+    _require_reranker(config.reranker)
+    storage.make_folder(out)
+    with storage.exclusive_lock(out / LOCK, purpose=f"build {catalog.name}"):
+        staging = out / STAGING
+        storage.remove_folder(staging)
+        storage.make_folder(staging)
+        run = _Build(config, catalog, encoder_folder, out, staging)
+        try:
+            return run.run()
+        except BaseException:
+            storage.remove_folder(staging)
+            raise
+
+
+class _Build:
+    """The state of one run; each method is a step and leaves its files in ``staging``."""
+
+    def __init__(
+        self, config: BuildConfig, catalog: Catalog, encoder_folder: Path | None, out: Path, staging: Path
+    ) -> None:
+        self.config = config
+        self.catalog = catalog
+        self.encoder_folder = encoder_folder
+        self.out = out
+        self.staging = staging
+        self.template = TextTemplate(config.text)
+        self.report = BuildReport(bundle=str(out))
+        self.tower = (
+            tower_fingerprint(encoder_folder, config.encoder, config.text) if encoder_folder is not None else None
+        )
+        self.files: dict[str, FileDigest] = {}
+        self.previous = self._previous()
+
+    def run(self) -> BuildReport:
+        """Run every step in order."""
+        with self.report.timed("read"):
+            ingested, store = self._read()
+            products = ProductTable.open(self.staging / "products.parquet")
+        encoder = self._open_encoder()
+        with self.report.timed("encode"):
+            store, encoded = self._encode(ingested, store, encoder, products)
+        self.files["rows"] = storage.write_bytes(self.staging / "rows", encoded.rows.astype("<i8").tobytes())
+        with self.report.timed("lexical"):
+            self._lexical(products)
+        with self.report.timed("index"):
+            index = self._index(products, store, encoded, encoder)
+        with self.report.timed("models"):
+            canary = self._canary(products, encoder)
+            self._models(encoder)
+        with self.report.timed("publish"):
+            self._publish(ingested, store, encoded, index, canary, products)
+        return self.report
+
+    def _read(self) -> tuple[Ingested, VectorStore | None]:
+        counter = self._counter()
+        brought: list[VectorStore] = []
+
+        def store_brought(keys: list[bytes], vectors: FloatMatrix) -> None:
+            if not brought:
+                fingerprint = brought_fingerprint(vectors.shape[1], self.tower)
+                brought.append(VectorStore.open(store_path(self.out, fingerprint), dim=vectors.shape[1], create=True))
+            append_new(brought[0], keys, vectors)
+
+        with progress("read", 0, unit="products") as advance:
+            ingested = ingest(
+                self.catalog,
+                self.template,
+                counter=counter,
+                table=self.staging / "products.parquet",
+                quarantine=self.staging / "quarantine.jsonl",
+                store_brought=store_brought,
+                advance=advance,
+            )
+        self._note_tokens(ingested)
+        return ingested, brought[0] if brought else None
+
+    def _counter(self) -> TokenCounter | None:
+        if self.encoder_folder is None:
+            return None
+        encoder = self.config.encoder
+        return TokenCounter(self.encoder_folder, prompt=encoder.product_prompt, max_tokens=encoder.product_max_tokens)
+
+    def _note_tokens(self, ingested: Ingested) -> None:
+        tokens, text = ingested.tokens, self.config.text
+        self.report.quarantined = self.catalog.report.quarantined
+        self.report.tokens = asdict(tokens)
+        if tokens.truncated_share > text.truncation_warning:
+            self.report.warnings.append(
+                f"{tokens.truncated_share:.0%} of the texts are longer than the encoder reads; what is cut is not "
+                "found: "
+                "choose fewer fields with text.fields=[...]"
+            )
+        if tokens.unknown_share > text.unknown_warning:
+            self.report.warnings.append(
+                f"{tokens.unknown_share:.0%} of all tokens are unknown to the encoder, so different products become "
+                "one vector; "
+                "use a model of the catalogue's language: encoder.model=FOLDER"
+            )
+        for warning in self.report.warnings:
+            say(f"warning: {warning}")
+
+    def _open_encoder(self) -> DualEncoder | None:
+        return DualEncoder.open(self.config.encoder, self.config.runtime) if self.encoder_folder is not None else None
+
+    def _encode(
+        self, ingested: Ingested, store: VectorStore | None, encoder: DualEncoder | None, products: ProductTable
+    ) -> tuple[VectorStore, Encoded]:
+        if store is not None:
+            rows = store.find(ingested.keys)
+            if encoder is not None:
+                sample = np.arange(0, products.count, max(1, products.count // AGREEMENT_SAMPLE))
+                texts = [self.template.render(products.get(int(row))) for row in sample]
+                require_agreement(encoder.encode_products, texts, store.view(rows).take(sample))
+            return store, Encoded(rows=rows, encoded=0, reused=products.count)
+        if encoder is None or self.tower is None:
+            raise ConfigError(
+                "encoder=none needs a catalogue with vectors, and this one has none; name the column with "
+                "catalog.fields.vector=COLUMN, or choose encoder=minilm"
+            )
+        store = VectorStore.open(store_path(self.out, self.tower), dim=encoder.dim, create=True)
+        self._require_space(encoder.dim, len(set(ingested.keys)))
+        keys, size = ingested.keys, self.config.segment_texts
+        return store, encode_missing(store, encoder, products, self.template, keys=keys, segment_texts=size)
+
+    def _require_space(self, dim: int, texts: int) -> None:
+        """Refuse early what will not fit: vectors once in the store and once in the index, and the model."""
+        folder = self.encoder_folder
+        model = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder is not None else 0
+        storage.require_space(self.out, 2 * 4 * dim * texts + model)
+
+    def _lexical(self, products: ProductTable) -> None:
+        texts = (self.template.render(products.get(row)) for row in range(products.count))
+        digests = LexicalIndex.build(texts, self.config.lexical).write(self.staging / "lexical")
+        self.files |= {f"lexical/{name}": digest for name, digest in digests.items()}
+
+    def _index(
+        self, products: ProductTable, store: VectorStore, encoded: Encoded, encoder: DualEncoder | None
+    ) -> BuiltIndex:
+        queries = None
+        origin = "the catalogue's vectors"
+        if encoder is not None:
+            sample = sample_queries(self.catalog, products, count=self.config.index.recall_queries)
+            queries, origin = encoder.encode_queries(sample.texts), sample.origin
+        built = build_dense_index(
+            self.config.index,
+            store.view(encoded.rows),
+            tie_rank=products.tie_rank,
+            queries=queries,
+            queries_from=origin,
+            threads=self.config.runtime.threads,
+            folder=self.staging / "index",
+        )
+        self.files |= {f"index/{name}": digest for name, digest in built.files.items()}
+        self.report.index = dict(built.summary)
+        return built
+
+    def _canary(self, products: ProductTable, encoder: DualEncoder | None) -> dict[str, Any]:
+        if encoder is None:
+            return {"cosine": 0.0, "file": ""}
+        sample = sample_queries(self.catalog, products, count=self.config.canary_queries)
+        self.files["canary.json"] = write_canary(self.staging / "canary.json", sample.texts, encoder.encode_queries)
+        return {"cosine": self.config.canary_cosine, "file": "canary.json"}
+
+    def _models(self, encoder: DualEncoder | None) -> None:
+        if encoder is not None:
+            encoder.save(self.staging / "encoder")
+            self._adopt("encoder")
+        if isinstance(self.config.reranker, CrossEncoderConfig):
+            copy_folder(Path(self.config.reranker.model), self.staging / "reranker")
+            self._adopt("reranker")
+
+    def _adopt(self, name: str) -> None:
+        digests = storage.adopt_folder(self.staging / name)
+        self.files |= {f"{name}/{file}": digest for file, digest in digests.items()}
+
+    def _publish(
+        self,
+        ingested: Ingested,
+        store: VectorStore,
+        encoded: Encoded,
+        index: BuiltIndex,
+        canary: dict[str, Any],
+        products: ProductTable,
+    ) -> None:
+        for name in ("products.parquet", "quarantine.jsonl"):
+            if (self.staging / name).exists():
+                self.files[name] = storage.adopt(self.staging / name)
+        self._share_unchanged()
+        manifest = self._manifest(ingested, store, encoded, index, canary)
+        publish(self.out, self.staging, manifest)
+        self.report.version = manifest.version
+        self.report.products = products.count
+        self.report.encoded, self.report.reused = encoded.encoded, encoded.reused
+
+    def _share_unchanged(self) -> None:
+        """Replace files that equal the previous version's by hard links to them."""
+        if self.previous is None:
+            return
+        for name, digest in self.files.items():
+            if self.previous.manifest.files.get(name) == digest:
+                storage.remove_file(self.staging / name)
+                storage.link_or_copy(self.previous.folder / name, self.staging / name)
+
+    def _previous(self) -> Bundle | None:
+        try:
+            return open_bundle(self.out)
+        except ArtifactError as error:  # nothing there yet, or nothing that may be linked to
+            if any(self.out.glob("versions/*")):
+                say(f"warning: the live version cannot be reused: {error}")
+            return None
+
+    def _manifest(
+        self, ingested: Ingested, store: VectorStore, encoded: Encoded, index: BuiltIndex, canary: dict[str, Any]
+    ) -> Manifest:
+        fingerprint = self._fingerprint(ingested, store)
+        reranker = freeze("reranker", self.config.reranker)
+        content: dict[str, Any] = {
+            "format": FORMAT,
+            "catalogue": self._catalogue(),
+            "text": freeze("text", self.config.text),
+            "tokens": asdict(ingested.tokens),
+            "encoder": freeze("encoder", self.config.encoder) if self.tower is not None else None,
+            "fingerprint": dict(fingerprint.fields),
+            "vectors": {
+                "store": store_path(self.out, fingerprint).relative_to(self.out).as_posix(),
+                "dim": store.dim,
+                "segments": [asdict(segment) for segment in used_segments(store, encoded.rows)],
+            },
+            "index": index.summary,
+            "lexical": freeze("lexical", self.config.lexical),
+            "fusion": freeze("fusion", self.config.fusion),
+            "reranker": reranker | ({"model": "reranker"} if "model" in reranker else {}),
+            "canary": canary,
+        }
+        version = self._version_name(content)
+        created = {"at": version.rpartition("-")[0], "by": f"shortlist {__version__}", "seconds": self.report.seconds}
+        return Manifest(version=version, created=created, files=dict(sorted(self.files.items())), **content)
+
+    def _fingerprint(self, ingested: Ingested, store: VectorStore) -> Fingerprint:
+        if ingested.brought or self.tower is None:
+            return brought_fingerprint(store.dim, self.tower)
+        return self.tower
+
+    def _catalogue(self) -> dict[str, Any]:
+        report = self.catalog.report
+        return {
+            "name": self.catalog.name,
+            "sources": {path.name: storage.digest(path).sha256 for path in self.catalog.files()},
+            "rows": report.rows,
+            "accepted": report.accepted,
+            "quarantined": report.quarantined,
+            "problems": dict(report.problems),
+        }
+
+    def _version_name(self, content: dict[str, Any]) -> str:
+        """Name the version by when it was built and what is in it; move on by a second when the name is taken."""
+        listed = {name: digest.sha256 for name, digest in self.files.items()}
+        text = json.dumps([content, listed], sort_keys=True, ensure_ascii=False)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+        moment = datetime.now(UTC)
+        while (self.out / "versions" / (name := f"{moment:%Y-%m-%dT%H%M%SZ}-{digest}")).exists():
+            moment += timedelta(seconds=1)
+        return name
+
+
+def _require_reranker(config: RerankerConfig) -> None:
+    """Refuse a reranker folder that cannot be used before anything expensive starts."""
+    if isinstance(config, CrossEncoderConfig):
+        from rerank.folder import check_cross_encoder_folder
+
+        check_cross_encoder_folder(Path(config.model))

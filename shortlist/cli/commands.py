@@ -1,0 +1,225 @@
+"""What each command does with its parsed options: compose, run the job, and say what came out."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shortlist.compose import load_config
+from shortlist.config import (
+    BuildConfig,
+    CheckConfig,
+    DemoConfig,
+    EvaluateConfig,
+    SearchConfig,
+    TrainRerankerConfig,
+    TrainRetrieverConfig,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command prints.
+
+    Attributes:
+        text: For people.
+        values: For scripts: one JSON document.
+        exit_code: 0, or what a failed check returns although there is something to print.
+    """
+
+    text: str
+    values: dict[str, Any] = field(default_factory=dict)
+    exit_code: int = 0
+
+
+def doctor(_: argparse.Namespace) -> Outcome:
+    """Examine the environment; exit 4 on trouble."""
+    from shortlist.jobs.doctor import examine
+
+    findings = examine()
+    width = max(len(finding.name) for finding in findings)
+    lines = []
+    for finding in findings:
+        lines.append(f"{'!' if finding.problem else ' '} {finding.name:<{width}}  {finding.value}")
+        if finding.problem:
+            lines.append(f"  {'':<{width}}  -> {finding.problem}")
+    trouble = any(finding.problem for finding in findings)
+    lines.append("trouble: see the lines marked !" if trouble else "all well")
+    values = {"ok": not trouble, "findings": [asdict(finding) for finding in findings]}
+    return Outcome("\n".join(lines), values, exit_code=4 if trouble else 0)
+
+
+def check(options: argparse.Namespace) -> Outcome:
+    """Survey a catalogue."""
+    from shortlist.jobs.check import check as run
+
+    config = load_config(CheckConfig, options.overrides)
+    survey, text = run(config, source=Path(options.source), quarantine=_path(options.quarantine))
+    return Outcome(text, asdict(survey))
+
+
+def build(options: argparse.Namespace) -> Outcome:
+    """Build and publish a bundle, or print the plan."""
+    config = load_config(BuildConfig, options.overrides)
+    if options.dry_run:
+        from shortlist.building.plan import plan, plan_text
+
+        planned = plan(config, source=Path(options.source), out=Path(options.out))
+        return Outcome(plan_text(planned), asdict(planned))
+    from shortlist.building.job import build as run
+
+    report = run(config, source=Path(options.source), out=Path(options.out))
+    recall = report.index["recall"]
+    lines = [
+        f"published {report.version} in {report.bundle}",
+        f"  products {report.products}, quarantined rows {report.quarantined}; texts encoded {report.encoded}, "
+        f"vectors reused {report.reused}",
+        f"  tokens {report.tokens['tokens']}, truncated texts {report.tokens['truncated']}, "
+        f"unknown tokens {report.tokens['unknown']}",
+        f"  index {report.index['kind']} ({report.index['reason']}); recall@{recall['k']} {recall['value']:.4f}",
+        "  seconds " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items()),
+        *(f"  warning: {warning}" for warning in report.warnings),
+    ]
+    return Outcome("\n".join(lines), asdict(report))
+
+
+def search(options: argparse.Namespace) -> Outcome:
+    """Ask a bundle one query."""
+    from retrieval.filters import parse_filter
+
+    from shortlist.engine import SearchEngine
+
+    config = load_config(SearchConfig, options.overrides)
+    filters = [parse_filter(condition) for condition in options.filter]
+    runtime = config.runtime
+    engine = SearchEngine.open(
+        options.bundle,
+        device=runtime.device,
+        threads=runtime.threads,
+        precision=runtime.precision.name,
+        rerank=config.rerank,
+    )
+    result = engine.search(
+        options.query,
+        k=config.k,
+        depth=config.depth or None,
+        filters=filters or None,
+        rerank=config.rerank,
+        deadline_ms=config.deadline_ms or None,
+    )
+    return Outcome(_hits_text(result), asdict(result))
+
+
+def _hits_text(result: Any) -> str:  # noqa: ANN401 - a SearchResult
+    lines = [f"{result.query!r} in {result.generation}"]
+    for hit in result.hits:
+        stages = "  ".join(f"{stage} {score:.3f}" for stage, score in hit.stages.items())
+        price = f"  {hit.product.price:.2f}" if hit.product.price is not None else ""
+        lines += [f"{hit.rank:>3}. {hit.product.title}{price}", f"     {hit.product_id}  {hit.score:.4f}  ({stages})"]
+    if not result.hits:
+        lines.append("  no product fulfils the query and its filters")
+    lines.append("  ".join(f"{stage} {elapsed:.1f} ms" for stage, elapsed in result.timings_ms.items()))
+    lines += [f"skipped to keep the deadline: {stage}" for stage in result.degraded]
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in result.warnings)])
+
+
+def evaluate(options: argparse.Namespace) -> Outcome:
+    """Evaluate a bundle's systems; exit 5 when a gate fails."""
+    from shortlist.evaluation.gates import parse_gates, require_gates
+    from shortlist.evaluation.report import report_document, table
+    from shortlist.jobs.evaluate import evaluate as run
+
+    config = load_config(EvaluateConfig, options.overrides)
+    gates = parse_gates(options.gate)
+    out = Path(options.out)
+    evaluation = run(
+        config, source=Path(options.source), bundle=Path(options.bundle), out=out, judgments=_path(options.judgments)
+    )
+    require_gates(gates, evaluation)
+    text = f"{table(evaluation)}\n\nreport {out / 'report.html'}\nruns   {out}/<system>.trec, {out / 'qrels.txt'}"
+    return Outcome(text, report_document(evaluation))
+
+
+def train_retriever(options: argparse.Namespace) -> Outcome:
+    """Fine-tune the dual encoder."""
+    from shortlist.jobs.training import run_train_retriever
+
+    config = load_config(TrainRetrieverConfig, options.overrides)
+    report = run_train_retriever(
+        config, source=Path(options.source), out=Path(options.out), judgments=_path(options.judgments)
+    )
+    return Outcome(f"{report.summary()}\nmodel {options.out}", asdict(report))
+
+
+def train_reranker(options: argparse.Namespace) -> Outcome:
+    """Fine-tune a cross-encoder."""
+    from shortlist.jobs.training import run_train_reranker
+
+    config = load_config(TrainRerankerConfig, options.overrides)
+    report = run_train_reranker(
+        config,
+        source=Path(options.source),
+        bundle=Path(options.bundle),
+        out=Path(options.out),
+        judgments=_path(options.judgments),
+    )
+    return Outcome(f"{report.summary()}\nmodel {options.out}", asdict(report))
+
+
+def demo(options: argparse.Namespace) -> Outcome:
+    """Run the whole job on the built-in store."""
+    from shortlist.jobs.demo import run_demo
+
+    report = run_demo(load_config(DemoConfig, options.overrides), out=Path(options.out))
+    return Outcome(report.text(), asdict(report))
+
+
+def verify(options: argparse.Namespace) -> Outcome:
+    """Check the live version's files, and with --full what they compute."""
+    from shortlist.bundle import open_bundle, verify_files
+
+    bundle = open_bundle(Path(options.bundle), verify=False)
+    size_bytes = verify_files(bundle)
+    checked = (
+        f"{len(bundle.manifest.files)} files and {len(bundle.manifest.segments)} segments, {size_bytes / 2**20:.1f} MiB"
+    )
+    if options.full:
+        from shortlist.engine import SearchEngine
+
+        SearchEngine.open(options.bundle)
+        checked += "; loaded, and the stored queries are reproduced"
+    values = {"version": bundle.manifest.version, "ok": True, "size_bytes": size_bytes, "full": bool(options.full)}
+    return Outcome(f"{bundle.manifest.version} is whole: {checked}", values)
+
+
+def versions(options: argparse.Namespace) -> Outcome:
+    """List the versions of a bundle."""
+    from shortlist.bundle import list_versions
+
+    found = list_versions(Path(options.bundle))
+    lines = [
+        f"{'*' if version.live else ' '} {version.version}  {version.products} products  {version.index}  "
+        f"{version.size_bytes / 2**20:.1f} MiB"
+        for version in found
+    ]
+    return Outcome("\n".join([*lines, "(* is live)"]), {"versions": [asdict(version) for version in found]})
+
+
+def _path(option: str | None) -> Path | None:
+    return Path(option) if option is not None else None
+
+
+RUNNERS: dict[str, Callable[[argparse.Namespace], Outcome]] = {
+    "doctor": doctor,
+    "demo": demo,
+    "check": check,
+    "train-retriever": train_retriever,
+    "train-reranker": train_reranker,
+    "build": build,
+    "search": search,
+    "evaluate": evaluate,
+    "verify": verify,
+    "versions": versions,
+}
+"""Command name -> what runs it; a test holds it against ``options.COMMANDS``."""

@@ -1,0 +1,232 @@
+"""What each command takes: ordinary options for paths, free text and gates; everything that composes is an override.
+
+Hydra's grammar trips over ``=``, commas and parentheses in values, so nothing a user types freely goes through it.
+"""
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from indexing.errors import ConfigError
+from retrieval.suggestions import did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a command.
+
+    Attributes:
+        name: With its dashes.
+        help: One line.
+        metavar: Placeholder of the value; empty for a switch.
+        required: Refuse the command without it.
+        repeat: May be given several times.
+    """
+
+    name: str
+    help: str
+    metavar: str = ""
+    required: bool = False
+    repeat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command of the program.
+
+    Attributes:
+        name: As it is typed.
+        summary: One line for ``shortlist --help``.
+        options: Its options, ``--json`` and ``--help`` apart, which all have.
+        config: Name of its primary configuration; empty when it takes no overrides.
+        text: Name of a leading free-text argument; empty when there is none.
+        example: A whole command line that works.
+    """
+
+    name: str
+    summary: str
+    options: tuple[Option, ...] = ()
+    config: str = ""
+    text: str = ""
+    example: str = ""
+
+
+SOURCE = Option("--source", "folder of the catalogue's files", "DIR", required=True)
+BUNDLE = Option("--bundle", "directory of a published bundle", "DIR", required=True)
+JUDGMENTS = Option("--judgments", "judgments in place of the catalogue's (CSV: query,product_id,grade)", "FILE")
+
+COMMANDS: tuple[Command, ...] = (
+    Command("doctor", "versions, one faiss, device, threads, memory; exit 4 on trouble", example="shortlist doctor"),
+    Command(
+        "demo",
+        "the whole job on the built-in store: train, build, search, evaluate, report",
+        (Option("--out", "where models, bundle and report go", "DIR", required=True),),
+        config="demo",
+        example="shortlist demo --out artifacts/demo",
+    ),
+    Command(
+        "check",
+        "stream a catalogue: schema, duplicates, truncation, unknown words; loads no model",
+        (SOURCE, Option("--quarantine", "write bad rows here (with catalog.on_bad_rows=quarantine)", "FILE")),
+        config="check",
+        example="shortlist check catalog=icecat --source data/icecat",
+    ),
+    Command(
+        "train-retriever",
+        "fine-tune the dual encoder on judgments; saves a sentence-transformers folder",
+        (SOURCE, Option("--out", "folder for the model", "DIR", required=True), JUDGMENTS),
+        config="train_retriever",
+        example="shortlist train-retriever --source data/shop --out models/retriever trainer.epochs=2",
+    ),
+    Command(
+        "train-reranker",
+        "fine-tune a cross-encoder over a bundle's first stage; saves a CrossEncoder folder",
+        (SOURCE, BUNDLE, Option("--out", "folder for the model", "DIR", required=True), JUDGMENTS),
+        config="train_reranker",
+        example="shortlist train-reranker --source data/shop --bundle artifacts/shop --out models/reranker",
+    ),
+    Command(
+        "build",
+        "catalogue -> verified bundle -> published; resumes where it was interrupted",
+        (
+            SOURCE,
+            Option("--out", "bundle directory; a new version is published beside those it holds", "DIR", required=True),
+            Option("--dry-run", "print the plan (rows, tokens, time, memory, disk) and stop"),
+        ),
+        config="build",
+        example="shortlist build catalog=icecat --source data/icecat --out artifacts/icecat",
+    ),
+    Command(
+        "search",
+        "ask a bundle one query",
+        (
+            BUNDLE,
+            Option(
+                "--filter", "keep products where this holds, e.g. 'price<50' (repeat for AND)", "CONDITION", repeat=True
+            ),
+        ),
+        config="search",
+        text="query",
+        example='shortlist search "wireless mouse" --bundle artifacts/icecat k=5',
+    ),
+    Command(
+        "evaluate",
+        "systems x queries -> TREC run files, report.json, report.html",
+        (
+            SOURCE,
+            BUNDLE,
+            Option("--out", "folder for runs and reports", "DIR", required=True),
+            JUDGMENTS,
+            Option(
+                "--gate", "exit 5 unless this holds for the last system, e.g. 'nDCG@10>=.73'", "CONDITION", repeat=True
+            ),
+        ),
+        config="evaluate",
+        example="shortlist evaluate catalog=icecat --source data/icecat --bundle artifacts/icecat --out runs/icecat",
+    ),
+    Command(
+        "verify",
+        "check every file of the live version against its manifest",
+        (BUNDLE, Option("--full", "also load it and reproduce the stored queries")),
+        example="shortlist verify --bundle artifacts/icecat --full",
+    ),
+    Command(
+        "versions", "list the versions of a bundle", (BUNDLE,), example="shortlist versions --bundle artifacts/icecat"
+    ),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that raises instead of exiting, and suggests what was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ").split()[0].split("=")[0]
+        hint = did_you_mean(unknown, [name for action in self._actions for name in action.option_strings])
+        if message.startswith("unrecognized arguments"):
+            message = f"unknown option {unknown}{hint}"
+        raise ConfigError(f"{message} (see: {self.prog} --help)")
+
+
+def parse(command: Command, arguments: Sequence[str]) -> argparse.Namespace:
+    """Split the words after a command's name into options, overrides and the leading text.
+
+    Returns:
+        One attribute per option, plus ``overrides`` (list of str), ``json`` (bool), ``help`` (bool) and the command's
+        ``text``.
+
+    Raises:
+        ConfigError: Unknown or incomplete option, with a suggestion.
+    """
+    parser = _Parser(prog=f"shortlist {command.name}", add_help=False, allow_abbrev=False)
+    for option in (*command.options, Option("--json", ""), Option("--help", "")):
+        if option.metavar:
+            parser.add_argument(
+                option.name, action="append" if option.repeat else "store", default=[] if option.repeat else None
+            )
+        else:
+            parser.add_argument(option.name, action="store_true")
+    if command.text:
+        parser.add_argument(command.text, nargs="?")
+    parser.add_argument("overrides", nargs="*")
+    parsed = parser.parse_intermixed_args(list(arguments))
+    if not parsed.help:
+        _require(command, parsed)
+    return parsed
+
+
+def _require(command: Command, parsed: argparse.Namespace) -> None:
+    for option in command.options:
+        if option.required and getattr(parsed, option.name.lstrip("-")) is None:
+            raise ConfigError(f"{option.name} {option.metavar} is required ({option.help}), e.g.: {command.example}")
+    if command.text and getattr(parsed, command.text) is None:
+        raise ConfigError(f"give the {command.text} as the first argument, e.g.: {command.example}")
+    if command.text and re.fullmatch(r"[a-z_.]+=\S*", getattr(parsed, command.text)) and not parsed.overrides:
+        raise ConfigError(
+            f"{getattr(parsed, command.text)!r} came where the {command.text} should be, e.g.: {command.example}"
+        )
+    if parsed.overrides and not command.config:
+        raise ConfigError(f"{command.name} takes no configuration overrides, got {parsed.overrides[0]!r}")
+
+
+def find_command(name: str) -> Command:
+    """Return the command called ``name``.
+
+    Raises:
+        ConfigError: Unknown, with a suggestion.
+    """
+    for command in COMMANDS:
+        if command.name == name:
+            return command
+    names = [command.name for command in COMMANDS]
+    raise ConfigError(f"unknown command {name!r}{did_you_mean(name, names)} (commands: {', '.join(names)})")
+
+
+def usage() -> str:
+    """Return the text of ``shortlist --help``."""
+    width = max(len(command.name) for command in COMMANDS)
+    lines = [
+        "usage: shortlist <command> [options] [overrides]",
+        "",
+        "Two-tower retrieval and reranking for product search: train, build, search and measure.",
+        "",
+        *(f"  {command.name:<{width}}  {command.summary}" for command in COMMANDS),
+        "",
+        "Every command: --help (its options and configuration), --json (one JSON document on stdout).",
+        "Overrides choose and set configuration: index=hnsw index.links=16 runtime.precision=bf16",
+        "Exit codes: 0 fine, 2 configuration, 3 data, 4 environment, 5 a quality gate failed.",
+    ]
+    return "\n".join(lines)
+
+
+def command_usage(command: Command) -> str:
+    """Return the text of ``shortlist <command> --help``, without its configuration."""
+    text = f' "{command.text}"' if command.text else ""
+    overrides = " [overrides]" if command.config else ""
+    lines = [f"usage: shortlist {command.name}{text} [options]{overrides}", "", command.summary, ""]
+    for option in command.options:
+        left = f"{option.name} {option.metavar}".strip()
+        lines.append(f"  {left:<20} {option.help}{' (required)' if option.required else ''}")
+    lines += [f"  {'--json':<20} one JSON document on stdout", "", f"example: {command.example}"]
+    return "\n".join(lines)

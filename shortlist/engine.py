@@ -1,0 +1,260 @@
+"""The online API: open a bundle, ask it queries, get answers that say where they came from and what they cost."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from indexing.errors import InvalidQuery
+from indexing.types import BoolVector
+from rerank.reranker import PassThrough, Ranked
+from retrieval.config import Precision, RuntimeConfig
+from retrieval.records import Hit, Product, SearchResult
+from retrieval.text import normalise_query
+from shortlist.bundle import Bundle, open_bundle
+from shortlist.config import System, require_depth
+from shortlist.generation import EncodeQueries, Generation, Ranking, load_generation, require_tower
+
+Filters = Sequence[Any]
+"""As ``pyarrow.parquet.filters_to_expression`` takes them: tuples are ANDed, lists of tuples ORed."""
+
+DEFAULT_DEPTH = 100
+"""Candidates handed to the reranker when the caller does not say; the usual depth of published comparisons."""
+
+SOURCES: dict[System, tuple[str, ...]] = {
+    System.bm25: ("lexical",),
+    System.dense: ("dense",),
+    System.hybrid: ("dense", "lexical"),
+    System.hybrid_rerank: ("dense", "lexical"),
+}
+
+
+class SearchEngine:
+    """A bundle opened for search. Safe to call from several threads.
+
+    Example:
+        >>> engine = SearchEngine.open("artifacts/shop")  # doctest: +SKIP
+        >>> result = engine.search("wireless mouse", k=10, filters=[("price", "<", 50.0)])  # doctest: +SKIP
+    """
+
+    def __init__(self, generation: Generation) -> None:
+        """Wrap a loaded generation; use :meth:`open` instead."""
+        self._generation = generation
+        self._pair_ms = 0.0
+        if generation.reranker.weight > 0:
+            self._calibrate()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        device: str = "auto",
+        threads: int = 0,
+        precision: str = "fp32",
+        encoder: str | Path | EncodeQueries | None = None,
+        rerank: bool = True,
+    ) -> "SearchEngine":
+        """Open the live version of a bundle, every file verified and its query tower proven.
+
+        Args:
+            path: The bundle directory.
+            device: ``auto``, ``cpu`` or ``cuda``.
+            threads: Threads for torch and faiss; 0 means all cores.
+            precision: ``fp32`` or ``bf16``; the canary must stay within the bundle's tolerance.
+            encoder: A model folder, or a function from texts to float32 [n, d], in place of the bundle's own query
+                tower.
+            rerank: Load the reranker if the bundle has one.
+
+        Raises:
+            ArtifactError: Missing, altered, of another format, or built with another encoder; the message says which.
+            EnvironmentProblem: The device is not there.
+            ValueError: An unknown device or precision.
+        """
+        if precision not in Precision.__members__:
+            raise ValueError(f"precision must be one of {', '.join(Precision.__members__)}, got {precision!r}")
+        runtime = RuntimeConfig(device=device, threads=threads, precision=Precision[precision])
+        tower = Path(encoder) if isinstance(encoder, str) else encoder
+        bundle = open_bundle(Path(path))
+        return cls(load_generation(bundle, runtime=runtime, encoder=tower, reranking=rerank))
+
+    @property
+    def generation(self) -> str:
+        """Name of the bundle version that answers."""
+        return self._generation.name
+
+    @property
+    def product_count(self) -> int:
+        """Number of products that can be found."""
+        return self._generation.products.count
+
+    @property
+    def bundle(self) -> Bundle:
+        """The verified bundle version behind the answers."""
+        return self._generation.bundle
+
+    @property
+    def has_reranker(self) -> bool:
+        """Whether the bundle has a cross-encoder (it may still weigh 0, when it did not win on held-out queries)."""
+        return not isinstance(self._generation.reranker, PassThrough)
+
+    def product(self, product_id: str) -> Product:
+        """Return the display fields of a product.
+
+        Raises:
+            KeyError: No such product.
+        """
+        products = self._generation.products
+        return products.get(products.row_of(product_id))
+
+    def search(
+        self,
+        query: str,
+        *,
+        k: int = 10,
+        depth: int | None = None,
+        filters: Filters | None = None,
+        rerank: bool = True,
+        deadline_ms: float | None = None,
+    ) -> SearchResult:
+        """Answer one query.
+
+        Args:
+            query: What the shopper typed.
+            k: Hits wanted; fewer come back when fewer products are eligible.
+            depth: Candidates handed to the reranker, at least ``k``; ``None`` means max(100, k).
+            filters: Conditions that every hit fulfils, e.g. ``[("price", "<", 50.0), ("attributes.colour", "==",
+                "black")]``; a product without the value fulfils none.
+            rerank: Run the reranker when the bundle has one.
+            deadline_ms: Skip the reranker, visibly, when it would end later than this after the call.
+
+        Returns:
+            Hits best first, from one generation, with the scores of every stage and the milliseconds of each.
+
+        Raises:
+            InvalidQuery: Not a string, empty, or a filter that cannot be applied.
+            QueryTooLong: Over the character limit.
+            ValueError: ``k`` below 1, or ``depth`` below ``k``.
+        """
+        start = time.perf_counter()
+        generation = self._generation
+        require_depth(k, 0 if depth is None else depth)
+        if depth == 0:
+            require_depth(k, -1)
+        require_tower(generation)
+        text = normalise_query(query)
+        eligible = self._eligible(filters)
+        wanted = depth if depth is not None else max(DEFAULT_DEPTH, k)
+        timed = {
+            "remaining_ms": lambda: (deadline_ms or 0.0) - (time.perf_counter() - start) * 1000,
+            "estimate_ms": lambda count: count * self._pair_ms,
+        }
+        ranking = generation.rank(
+            text,
+            recall_depth=wanted,
+            rerank_depth=wanted,
+            eligible=eligible,
+            reranking=rerank,
+            **(timed if deadline_ms is not None else {}),  # type: ignore[arg-type]
+        )
+        return self._result(text, ranking, k, start)
+
+    def search_many(
+        self,
+        queries: Sequence[str],
+        *,
+        k: int = 10,
+        depth: int | None = None,
+        filters: Filters | None = None,
+        rerank: bool = True,
+    ) -> list[SearchResult]:
+        """Answer several queries, in their order; each answer equals what :meth:`search` gives.
+
+        Raises:
+            InvalidQuery, QueryTooLong, ValueError: As :meth:`search`, for the first query concerned.
+        """
+        for query in queries:
+            normalise_query(query)
+        return [self.search(query, k=k, depth=depth, filters=filters, rerank=rerank) for query in queries]
+
+    async def asearch(self, query: str, **options: Any) -> SearchResult:  # noqa: ANN401 - the options of search
+        """Answer one query without blocking the event loop; takes what :meth:`search` takes."""
+        return await asyncio.to_thread(self.search, query, **options)
+
+    def similar(self, product_id: str, *, k: int = 10, filters: Filters | None = None) -> SearchResult:
+        """Return the products whose vectors are nearest to that of ``product_id``, without itself.
+
+        Raises:
+            InvalidQuery: No such product, or a filter that cannot be applied.
+            ValueError: ``k`` below 1.
+        """
+        start = time.perf_counter()
+        require_depth(k, 0)
+        generation = self._generation
+        try:
+            row = generation.products.row_of(product_id)
+        except KeyError as error:
+            raise InvalidQuery(
+                f"product {product_id!r} is not in this bundle; ids are strings, compared exactly"
+            ) from error
+        recall = generation.retriever.retrieve_similar(row, depth=k, eligible=self._eligible(filters))
+        ranked = tuple(
+            Ranked(product_id=c.product_id, row=c.row, score=c.score, stages=dict(c.sources)) for c in recall.candidates
+        )
+        return self._result(f"similar to {product_id}", Ranking(ranked, dict(recall.timings_ms)), k, start)
+
+    def run(self, query: str, system: System, *, depth: int, run_depth: int) -> tuple[list[tuple[str, float]], float]:
+        """Rank one query as ``system`` does, for evaluation: ids and scores only, as deep as asked.
+
+        Args:
+            query: Query text.
+            system: Which sources are asked and whether the cross-encoder runs.
+            depth: Candidates that the cross-encoder sees.
+            run_depth: Length of the run; candidates below ``depth`` keep the first-stage order.
+
+        Returns:
+            (product_id, score) best first, and the milliseconds it took.
+        """
+        start = time.perf_counter()
+        text = normalise_query(query)
+        ranking = self._generation.rank(
+            text,
+            recall_depth=run_depth,
+            rerank_depth=depth,
+            sources=SOURCES[system],
+            reranking=system is System.hybrid_rerank,
+        )
+        elapsed_ms = (time.perf_counter() - start) * 1000
+        return [(ranked.product_id, ranked.score) for ranked in ranking.ranked], elapsed_ms
+
+    def _eligible(self, filters: Filters | None) -> BoolVector | None:
+        return self._generation.products.eligible(filters) if filters else None
+
+    def _result(self, text: str, ranking: Ranking, k: int, start: float) -> SearchResult:
+        products = self._generation.products
+        hits = tuple(
+            Hit(
+                product_id=ranked.product_id,
+                rank=rank,
+                score=ranked.score,
+                stages=ranked.stages,
+                product=products.get(ranked.row),
+            )
+            for rank, ranked in enumerate(ranking.ranked[:k], start=1)
+        )
+        timings = ranking.timings_ms | {"total": (time.perf_counter() - start) * 1000}
+        return SearchResult(
+            query=text, hits=hits, generation=self.generation, timings_ms=timings, degraded=ranking.degraded
+        )
+
+    def _calibrate(self) -> None:
+        """Measure what a pair costs here, on the catalogue's texts, so that the first query can keep a deadline."""
+        generation = self._generation
+        rows = range(min(8, generation.products.count))
+        texts = [generation.template.render(generation.products.get(row)) for row in rows]
+        query = " ".join(texts[0].split()[:3])
+        generation.reranker.score(query, texts)  # the first call allocates
+        start = time.perf_counter()
+        generation.reranker.score(query, texts)
+        self._pair_ms = (time.perf_counter() - start) * 1000 / len(texts)

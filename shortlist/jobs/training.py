@@ -1,0 +1,122 @@
+"""Jobs ``train-retriever`` and ``train-reranker``: catalogue and judgments in, a plain model folder out."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from rerank.training import RerankerReport, train_reranker
+from retrieval.catalog import Catalog, open_catalog
+from retrieval.config import CatalogConfig, TextConfig
+from retrieval.contrastive import TrainingReport, train_retriever
+from retrieval.records import Judgment, Query
+from retrieval.text import TextTemplate, normalise_query
+from shortlist.config import System, TrainRerankerConfig, TrainRetrieverConfig
+from shortlist.engine import SearchEngine
+from shortlist.jobs.evaluate import judged_queries
+from shortlist.progress import progress
+from shortlist.stored import thaw
+
+TRAIN, DEV = "train", "dev"
+"""Names of the splits that training reads; queries of any other split are never touched."""
+
+
+def run_train_retriever(
+    config: TrainRetrieverConfig, *, source: Path, out: Path, judgments: Path | None = None
+) -> TrainingReport:
+    """Fine-tune the dual encoder and save it as a sentence-transformers folder.
+
+    Args:
+        config: Model, text template and trainer.
+        source: Folder of the catalogue's files; a split file keeps all but ``train`` and ``dev`` out of training.
+        out: Folder for the model; must not exist, or be empty.
+        judgments: CSV in place of the catalogue's judgments.
+
+    Raises:
+        SourceDataError: No judged query, or no positive at the trainer's grade.
+        StorageError: ``out`` holds something.
+    """
+    catalog = open_catalog(config.catalog, source)
+    queries, found, dev = training_queries(catalog, config.catalog, judgments)
+    return train_retriever(
+        config.trainer,
+        encoder=config.encoder,
+        runtime=config.runtime,
+        queries=queries,
+        judgments=found,
+        product_texts=product_texts(catalog, config.text),
+        dev_query_ids=dev,
+        out=out,
+    )
+
+
+def run_train_reranker(
+    config: TrainRerankerConfig, *, source: Path, bundle: Path, out: Path, judgments: Path | None = None
+) -> RerankerReport:
+    """Fine-tune a cross-encoder on what a bundle's first stage recalls, choose its weight on dev queries, and save it.
+
+    Args:
+        config: Trainer and depth.
+        source: Folder of the catalogue's files, with splits as for ``run_train_retriever``.
+        bundle: Bundle whose first stage the reranker will follow; its text template is used.
+        out: Folder for the model; must not exist, or be empty.
+        judgments: CSV in place of the catalogue's judgments.
+
+    Raises:
+        SourceDataError: No judged query, or grades of one kind only.
+        ArtifactError: The bundle cannot be used.
+        StorageError: ``out`` holds something.
+    """
+    catalog = open_catalog(config.catalog, source)
+    queries, found, dev = training_queries(catalog, config.catalog, judgments)
+    precision = config.runtime.precision.name
+    engine = SearchEngine.open(
+        bundle, device=config.runtime.device, threads=config.runtime.threads, precision=precision, rerank=False
+    )
+    text = thaw("text", engine.bundle.manifest.text, TextConfig)
+    return train_reranker(
+        config.trainer,
+        runtime=config.runtime,
+        queries=queries,
+        judgments=found,
+        product_texts=product_texts(catalog, text),
+        dev_query_ids=dev,
+        first_stage=first_stage(engine, queries, depth=config.depth),
+        out=out,
+    )
+
+
+def training_queries(
+    catalog: Catalog, config: CatalogConfig, judgments: Path | None
+) -> tuple[list[Query], list[Judgment], Collection[str] | None]:
+    """Return judged training and dev queries, their judgments, and the ids of the dev queries.
+
+    Without splits every judged query is for training and the dev ids are ``None`` (the trainer holds some out). With
+    splits, or with ``catalog.split`` set, queries outside ``train`` and ``dev`` are left out.
+    """
+    queries, qrels = judged_queries(catalog, judgments)
+    splits: Mapping[str, str] = {} if config.split else catalog.splits()
+    if splits:
+        queries = [query for query in queries if splits.get(query.query_id) in (TRAIN, DEV)]
+    dev = {query.query_id for query in queries if splits.get(query.query_id) == DEV} or None
+    kept = [
+        Judgment(query.query_id, product_id, grade)
+        for query in queries
+        for product_id, grade in qrels[query.query_id].items()
+    ]
+    return queries, kept, dev
+
+
+def product_texts(catalog: Catalog, text: TextConfig) -> dict[str, str]:
+    """Render every product of a catalogue: product_id -> text."""
+    template = TextTemplate(text)
+    return {product.product_id: template.render(product) for batch in catalog.products() for product in batch.products}
+
+
+def first_stage(engine: SearchEngine, queries: Sequence[Query], *, depth: int) -> dict[str, list[tuple[str, float]]]:
+    """Return what the hybrid first stage recalls: query_id -> (product_id, score), best first."""
+    recalled = {}
+    with progress("recall", len(queries), unit="queries") as advance:
+        for query in queries:
+            text = normalise_query(query.text)
+            recalled[query.query_id], _ = engine.run(text, System.hybrid, depth=depth, run_depth=depth)
+            advance(1)
+    return recalled
