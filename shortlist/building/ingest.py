@@ -13,6 +13,7 @@ from retrieval.products import ProductTable
 from indexing.keys import KEY_BYTES
 from indexing.types import FloatMatrix
 from retrieval.catalog import Catalog, ProductBatch
+from retrieval.config import EncoderConfig
 from retrieval.records import Product
 from retrieval.text import TextTemplate, text_key
 from retrieval.tokens import TokenCounter, TokenCounts
@@ -86,6 +87,13 @@ def _note(
         if counter is not None:
             ingested.tokens += counter.count(texts)
     ingested.keys += keys
+
+
+def product_counter(folder: Path | None, encoder: EncoderConfig) -> TokenCounter | None:
+    """Return a counter of the tokens that the product tower will read; ``None`` without an encoder."""
+    if folder is None:
+        return None
+    return TokenCounter(folder, prompt=encoder.product_prompt, max_tokens=encoder.product_max_tokens)
 
 
 def new_texts(

@@ -1,12 +1,6 @@
 """Job ``build``: read, encode, index, check, publish. A reader sees the version before or the version after."""
 
-import hashlib
-import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +19,12 @@ from retrieval.fingerprint import Fingerprint, tower_fingerprint
 from retrieval.lexical import LexicalIndex
 from retrieval.models import model_folder
 from retrieval.text import TextTemplate
-from retrieval.tokens import TokenCounter
 from shortlist.building.canary import write_canary
 from shortlist.building.copying import copy_folder
+from shortlist.building.describe import catalogue_record, describe
 from shortlist.building.index import BuiltIndex, build_dense_index
-from shortlist.building.ingest import Ingested, ingest
+from shortlist.building.ingest import Ingested, ingest, product_counter
+from shortlist.building.report import BuildReport
 from shortlist.building.sample import sample_queries
 from shortlist.building.vectors import (
     AGREEMENT_SAMPLE,
@@ -39,50 +34,10 @@ from shortlist.building.vectors import (
     encode_missing,
     require_agreement,
     store_path,
-    used_segments,
 )
 from shortlist.bundle import LOCK, STAGING, Bundle, open_bundle, publish
 from shortlist.config import BuildConfig
-from shortlist.manifest import FORMAT, Manifest
 from shortlist.progress import progress, say
-from shortlist.stored import freeze
-from shortlist.version import __version__
-
-
-@dataclass(slots=True)
-class BuildReport:
-    """What a build did.
-
-    Attributes:
-        bundle: Bundle directory.
-        version: Name of the version that is now live.
-        products: Products in it.
-        quarantined: Rows set aside.
-        encoded: Texts encoded by this run.
-        reused: Products whose vector was stored already, or is another product's.
-        index: Kind of index, why, and its recall.
-        tokens: Counts of the encoder's tokenizer.
-        warnings: What the builder should know, in words.
-        seconds: Per stage.
-    """
-
-    bundle: str
-    version: str = ""
-    products: int = 0
-    quarantined: int = 0
-    encoded: int = 0
-    reused: int = 0
-    index: dict[str, Any] = field(default_factory=dict)
-    tokens: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Add the block's wall time to ``seconds``."""
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - start, 2)
 
 
 def build(config: BuildConfig, *, source: Path, out: Path) -> BuildReport:
@@ -155,7 +110,7 @@ class _Build:
         return self.report
 
     def _read(self) -> tuple[Ingested, VectorStore | None]:
-        counter = self._counter()
+        counter = product_counter(self.encoder_folder, self.config.encoder)
         brought: list[VectorStore] = []
 
         def store_brought(keys: list[bytes], vectors: FloatMatrix) -> None:
@@ -176,12 +131,6 @@ class _Build:
             )
         self._note_tokens(ingested)
         return ingested, brought[0] if brought else None
-
-    def _counter(self) -> TokenCounter | None:
-        if self.encoder_folder is None:
-            return None
-        encoder = self.config.encoder
-        return TokenCounter(self.encoder_folder, prompt=encoder.product_prompt, max_tokens=encoder.product_max_tokens)
 
     def _note_tokens(self, ingested: Ingested) -> None:
         tokens, text = ingested.tokens, self.config.text
@@ -289,11 +238,28 @@ class _Build:
             if (self.staging / name).exists():
                 self.files[name] = storage.adopt(self.staging / name)
         self._share_unchanged()
-        manifest = self._manifest(ingested, store, encoded, index, canary)
+        manifest = describe(
+            self.config,
+            out=self.out,
+            catalogue=catalogue_record(self.catalog),
+            tokens=ingested.tokens,
+            fingerprint=self._fingerprint(ingested, store),
+            store=store,
+            rows=encoded.rows,
+            index=index.summary,
+            canary=canary,
+            files=self.files,
+            seconds=self.report.seconds,
+        )
         publish(self.out, self.staging, manifest)
         self.report.version = manifest.version
         self.report.products = products.count
         self.report.encoded, self.report.reused = encoded.encoded, encoded.reused
+
+    def _fingerprint(self, ingested: Ingested, store: VectorStore) -> Fingerprint:
+        if ingested.brought or self.tower is None:
+            return brought_fingerprint(store.dim, self.tower)
+        return self.tower
 
     def _share_unchanged(self) -> None:
         """Replace files that equal the previous version's by hard links to them."""
@@ -311,59 +277,6 @@ class _Build:
             if any(self.out.glob("versions/*")):
                 say(f"warning: the live version cannot be reused: {error}")
             return None
-
-    def _manifest(
-        self, ingested: Ingested, store: VectorStore, encoded: Encoded, index: BuiltIndex, canary: dict[str, Any]
-    ) -> Manifest:
-        fingerprint = self._fingerprint(ingested, store)
-        reranker = freeze("reranker", self.config.reranker)
-        content: dict[str, Any] = {
-            "format": FORMAT,
-            "catalogue": self._catalogue(),
-            "text": freeze("text", self.config.text),
-            "tokens": asdict(ingested.tokens),
-            "encoder": freeze("encoder", self.config.encoder) if self.tower is not None else None,
-            "fingerprint": dict(fingerprint.fields),
-            "vectors": {
-                "store": store_path(self.out, fingerprint).relative_to(self.out).as_posix(),
-                "dim": store.dim,
-                "segments": [asdict(segment) for segment in used_segments(store, encoded.rows)],
-            },
-            "index": index.summary,
-            "lexical": freeze("lexical", self.config.lexical),
-            "fusion": freeze("fusion", self.config.fusion),
-            "reranker": reranker | ({"model": "reranker"} if "model" in reranker else {}),
-            "canary": canary,
-        }
-        version = self._version_name(content)
-        created = {"at": version.rpartition("-")[0], "by": f"shortlist {__version__}", "seconds": self.report.seconds}
-        return Manifest(version=version, created=created, files=dict(sorted(self.files.items())), **content)
-
-    def _fingerprint(self, ingested: Ingested, store: VectorStore) -> Fingerprint:
-        if ingested.brought or self.tower is None:
-            return brought_fingerprint(store.dim, self.tower)
-        return self.tower
-
-    def _catalogue(self) -> dict[str, Any]:
-        report = self.catalog.report
-        return {
-            "name": self.catalog.name,
-            "sources": {path.name: storage.digest(path).sha256 for path in self.catalog.files()},
-            "rows": report.rows,
-            "accepted": report.accepted,
-            "quarantined": report.quarantined,
-            "problems": dict(report.problems),
-        }
-
-    def _version_name(self, content: dict[str, Any]) -> str:
-        """Name the version by when it was built and what is in it; move on by a second when the name is taken."""
-        listed = {name: digest.sha256 for name, digest in self.files.items()}
-        text = json.dumps([content, listed], sort_keys=True, ensure_ascii=False)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:6]
-        moment = datetime.now(UTC)
-        while (self.out / "versions" / (name := f"{moment:%Y-%m-%dT%H%M%SZ}-{digest}")).exists():
-            moment += timedelta(seconds=1)
-        return name
 
 
 def _require_reranker(config: RerankerConfig) -> None:

@@ -1,0 +1,103 @@
+"""The manifest of a finished build: everything that opening, verifying and comparing versions will need."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from indexing import storage
+from indexing.storage import FileDigest
+from indexing.types import IntVector
+from indexing.vectors import VectorStore
+from retrieval.catalog import Catalog
+from retrieval.fingerprint import Fingerprint
+from retrieval.tokens import TokenCounts
+from shortlist.building.vectors import store_path, used_segments
+from shortlist.config import BuildConfig
+from shortlist.manifest import FORMAT, Manifest
+from shortlist.stored import freeze
+from shortlist.version import __version__
+
+
+def describe(
+    config: BuildConfig,
+    *,
+    out: Path,
+    catalogue: dict[str, Any],
+    tokens: TokenCounts,
+    fingerprint: Fingerprint,
+    store: VectorStore,
+    rows: IntVector,
+    index: Mapping[str, Any],
+    canary: dict[str, Any],
+    files: Mapping[str, FileDigest],
+    seconds: Mapping[str, float],
+) -> Manifest:
+    """Put together the manifest of a version that is about to be published.
+
+    Args:
+        config: What was built.
+        out: Bundle directory.
+        catalogue: As ``catalogue_record`` returns it.
+        tokens: Counts of the encoder's tokenizer.
+        fingerprint: Of what made the vectors.
+        store: The vector store that the version points into.
+        rows: Store row of every product, int64 [n].
+        index: Summary of the index.
+        canary: File and tolerance of the stored queries.
+        files: Every file of the version, relative names.
+        seconds: Per stage.
+
+    Returns:
+        The manifest; apart from ``version`` and ``created`` it depends on the content alone.
+    """
+    reranker = freeze("reranker", config.reranker)
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "catalogue": catalogue,
+        "text": freeze("text", config.text),
+        "tokens": asdict(tokens),
+        "encoder": freeze("encoder", config.encoder) | {"model": "encoder"} if config.encoder.model else None,
+        "fingerprint": dict(fingerprint.fields),
+        "vectors": {
+            "store": store_path(out, fingerprint).relative_to(out).as_posix(),
+            "dim": store.dim,
+            "segments": [asdict(segment) for segment in used_segments(store, rows)],
+        },
+        "index": index,
+        "lexical": freeze("lexical", config.lexical),
+        "fusion": freeze("fusion", config.fusion),
+        "reranker": reranker | ({"model": "reranker"} if "model" in reranker else {}),
+        "canary": canary,
+    }
+    ordered = dict(sorted(files.items()))
+    version = _version_name(out, content, ordered)
+    created = {"at": version.rpartition("-")[0], "by": f"shortlist {__version__}", "seconds": dict(seconds)}
+    return Manifest(version=version, created=created, files=ordered, **content)
+
+
+def catalogue_record(catalog: Catalog) -> dict[str, Any]:
+    """Return name, source digests and row counts of a catalogue that was read to its end."""
+    report = catalog.report
+    return {
+        "name": catalog.name,
+        "sources": {path.name: storage.digest(path).sha256 for path in catalog.files()},
+        "rows": report.rows,
+        "accepted": report.accepted,
+        "quarantined": report.quarantined,
+        "problems": dict(report.problems),
+    }
+
+
+def _version_name(out: Path, content: dict[str, Any], files: Mapping[str, FileDigest]) -> str:
+    """Name a version by when it was built and what is in it; move on by a second when the name is taken."""
+    listed = {name: digest.sha256 for name, digest in files.items()}
+    text = json.dumps([content, listed], sort_keys=True, ensure_ascii=False)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+    moment = datetime.now(UTC)
+    while (out / "versions" / (name := f"{moment:%Y-%m-%dT%H%M%SZ}-{digest}")).exists():
+        moment += timedelta(seconds=1)
+    return name
