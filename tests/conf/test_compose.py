@@ -1,0 +1,144 @@
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from indexing.config import AutoConfig, HnswConfig, IndexConfig
+from indexing.errors import ConfigError
+from retrieval.config import BadRows, EsciCatalog, IcecatCatalog, Precision, TabularCatalog
+from shortlist.compose import load_config
+from shortlist.config import GROUPS, JOBS, BuildConfig, DemoConfig, EvaluateConfig, SearchConfig, System, config_dir
+
+REQUIRED = {"reranker=cross_encoder": ["reranker.model=somewhere"]}
+"""Members with a value that only the user can give."""
+
+
+def members(group: str) -> list[str]:
+    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+
+
+def cases() -> list[tuple[str, str]]:
+    found = []
+    for job, schema in JOBS.items():
+        for field in fields(schema):
+            group = "trainer" if field.name in ("trainer", "retriever") else field.name
+            if group in GROUPS and not (job == "demo" and field.name in ("retriever", "reranker")):
+                fitting = [m for m in members(group) if group != "trainer" or fits(job, m)]
+                found += [(job, f"{field.name}={member}") for member in fitting]
+    return found
+
+
+def fits(job: str, trainer: str) -> bool:
+    return trainer == {"train_retriever": "contrastive", "train_reranker": "cross_encoder"}.get(job)
+
+
+@pytest.mark.parametrize(("job", "choice"), cases())
+def test_every_member_of_every_group_composes(job: str, choice: str):
+    config = load_config(JOBS[job], [choice, *REQUIRED.get(choice, [])])
+    assert type(config) is JOBS[job]
+
+
+def test_every_yaml_file_is_a_primary_or_a_member_that_a_case_covers():
+    files = {path.relative_to(config_dir()).as_posix() for path in config_dir().rglob("*") if path.is_file()}
+    primaries = {f"{job}.yaml" for job in JOBS}
+    covered = {
+        f"{'trainer' if choice.startswith('trainer') else choice.split('=')[0]}/{choice.split('=')[1]}.yaml"
+        for _, choice in cases()
+    }
+    assert files == primaries | covered
+
+
+def test_the_number_of_cases_does_not_shrink_unseen():
+    assert len(cases()) == 102
+
+
+def test_every_member_extends_a_schema():
+    for path in config_dir().glob("*/*.yaml"):
+        assert "- schema_" in path.read_text(), path
+
+
+def test_every_index_schema_has_a_member():
+    assert {schema.__name__ for schema in IndexConfig.__subclasses__()} == {
+        schema.__name__ for schema in GROUPS["index"].values()
+    }
+    assert members("index") == sorted(GROUPS["index"])
+
+
+def test_choices_and_settings_arrive_as_typed_objects():
+    config = load_config(
+        BuildConfig,
+        ["catalog=icecat", "catalog.on_bad_rows=quarantine", "index=hnsw", "index.links=16", "runtime.precision=bf16"],
+    )
+    assert isinstance(config.catalog, IcecatCatalog)
+    assert config.catalog.on_bad_rows is BadRows.quarantine
+    assert config.index == HnswConfig(links=16)
+    assert config.runtime.precision is Precision.bf16
+
+
+def test_defaults_are_those_of_the_schemas():
+    config = load_config(BuildConfig)
+    assert config.index == AutoConfig()
+    assert config.catalog == TabularCatalog(name="parquet", keep=["*"])
+
+
+def test_a_field_map_may_name_new_keys():
+    config = load_config(BuildConfig, ["catalog.fields.title=product_title", "catalog.query_fields.text=q"])
+    assert config.catalog.fields == {"title": "product_title"}
+    assert config.catalog.query_fields == {"text": "q"}
+
+
+def test_esci_grades_can_be_set_to_those_of_the_released_script():
+    config = load_config(BuildConfig, ["catalog=esci", "catalog.grades.S=1", "catalog.grades.C=10"])
+    assert isinstance(config.catalog, EsciCatalog)
+    assert config.catalog.grades == {"E": 100, "S": 1, "C": 10, "I": 0}
+
+
+def test_systems_are_given_by_name():
+    assert load_config(EvaluateConfig, ["systems=[bm25,hybrid]"]).systems == [System.bm25, System.hybrid]
+
+
+def test_the_demo_takes_overrides_of_both_trainers():
+    config = load_config(DemoConfig, ["retriever.epochs=1", "reranker.epochs=9"])
+    assert (config.retriever.epochs, config.reranker.epochs) == (1, 9)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("index=hnws", "index=hnws does not exist; did you mean 'hnsw'"),
+        ("index=zzz", r"index can be: auto, flat, hnsw, ivf_pq, ivf_sq8"),
+        ("idnex=flat", "unknown configuration key 'idnex'; did you mean 'index'"),
+        ("index.recall_targt=1", "unknown configuration key 'index.recall_targt'; did you mean 'index.recall_target'"),
+        ("+typo=1", "unknown configuration key 'typo'"),
+        ("+index._target_=os.system", "_target_"),
+        ("index.recall_k=abc", "index.recall_k=abc: .*'abc'.*could not be converted to Integer"),
+        ("index.recall_target=3", r"index.recall_target must be in \[0, 1\], got 3"),
+        ("runtime.device=tpu", "runtime.device must be auto, cpu or cuda, got 'tpu'"),
+        ("reranker=cross_encoder", "reranker.model is required: give reranker.model=VALUE"),
+        ("nonsense", "'nonsense' is not of the form key=value"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_the_key_and_a_suggestion(override: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        load_config(BuildConfig, [override])
+
+
+@pytest.mark.parametrize(
+    ("schema", "overrides", "message"),
+    [
+        (SearchConfig, ["k=0"], "k must be at least 1, got 0"),
+        (SearchConfig, ["k=10", "depth=5"], "depth=5 is below k=10: .*raise depth to at least 10"),
+        (EvaluateConfig, ["systems=[]"], "systems must name at least one system"),
+        (EvaluateConfig, ["systems=[bm25,bm25]"], "each once"),
+        (EvaluateConfig, ["run_depth=10"], "run_depth=10 must reach depth=100"),
+    ],
+)
+def test_numbers_that_contradict_each_other_are_refused(schema: type, overrides: list[str], message: str):
+    with pytest.raises(ConfigError, match=message):
+        load_config(schema, overrides)
+
+
+def test_composing_leaves_nothing_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    load_config(BuildConfig)
+    assert list(tmp_path.iterdir()) == []
