@@ -77,13 +77,15 @@ def live_version(root: Path) -> tuple[str, str]:
         )
     current = storage.read_json(root / CURRENT)
     expected = {"manifest_sha256", "version"}
+    whole = storage.read_bytes(root / CURRENT).endswith(b"}\n")
     if (
-        not isinstance(current, dict)
+        not whole
+        or not isinstance(current, dict)
         or set(current) != expected
         or not all(isinstance(v, str) for v in current.values())
     ):
         raise ArtifactCorrupt(
-            f"{root / CURRENT} must hold {sorted(expected)}; go back with: shortlist rollback --bundle {root}"
+            f"{root / CURRENT} must hold {sorted(expected)}; publish a version anew with: shortlist build --out {root}"
         )
     return current["version"], current["manifest_sha256"]
 
@@ -118,7 +120,7 @@ def _read_manifest(folder: Path, digest: str | None) -> Manifest:
     actual = hashlib.sha256(content).hexdigest()
     if digest is not None and actual != digest:
         raise ArtifactCorrupt(
-            f"{path} was altered: SHA-256 is {actual[:16]}..., {CURRENT} says {digest[:16]}...; rebuild or roll back"
+            f"{path} was altered: SHA-256 is {actual[:16]}..., {CURRENT} says {digest[:16]}...; rebuild with: shortlist build"
         )
     manifest = parse_manifest(storage.read_json(path), where=str(path))
     if manifest.version != folder.name:
@@ -150,7 +152,7 @@ def _verify_file(path: Path, expected: FileDigest) -> None:
         raise ArtifactCorrupt(f"{path} is missing or not a plain file; rebuild with: shortlist build")
     if path.stat().st_size != expected.size_bytes:
         raise ArtifactCorrupt(
-            f"{path} has {path.stat().st_size} bytes, the manifest says {expected.size_bytes}; rebuild or roll back"
+            f"{path} has {path.stat().st_size} bytes, the manifest says {expected.size_bytes}; rebuild with: shortlist build"
         )
     actual = storage.digest(path)
     if actual != expected:
@@ -180,6 +182,7 @@ def publish(root: Path, staging: Path, manifest: Manifest) -> Bundle:
     """
     digest = storage.write_json(staging / MANIFEST, manifest.to_json())
     folder = root / "versions" / manifest.version
+    storage.make_folder(folder.parent)
     storage.publish_folder(staging, folder)
     make_live(root, manifest.version, digest.sha256)
     return Bundle(root, folder, manifest)
