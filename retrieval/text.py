@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from indexing.errors import ConfigError, InvalidQuery, QueryTooLong
 from retrieval.config import TextConfig
 from retrieval.records import Product, Scalar
-from retrieval.suggestions import closest
+from retrieval.suggestions import did_you_mean, listed
 
 TEMPLATE_VERSION = 1
 """Raised when the same configuration comes to render another text; part of the fingerprint of the query tower."""
@@ -162,10 +162,7 @@ def _unknown_field(name: str, product: Product) -> str:
     if name in product.attributes:
         hint = f"; did you mean {_ATTRIBUTE + name!r}?"
     else:
-        choice = closest(name, [*_KNOWN_FIELDS, *attributes, *product.extra])
-        hint = f"; did you mean {choice!r}?" if choice else ""
-    known, kept = ", ".join(_KNOWN_FIELDS), ", ".join(product.extra) or "none"
-    return (
-        f"text.fields names {name!r}, which product {product.product_id!r} does not have{hint} Known: {known}, "
-        f"attributes.<name>, and the kept columns ({kept}); a further column has to be listed in catalog.keep"
-    )
+        hint = did_you_mean(name, [*_KNOWN_FIELDS, *attributes, *product.extra])
+    known = listed([*_KNOWN_FIELDS, "attributes.<name>", *product.extra])
+    where = f"product {product.product_id!r} does not have {known}"
+    return f"text.fields names {name!r}, which {where}; further columns are listed in catalog.keep{hint}"
