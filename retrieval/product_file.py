@@ -1,0 +1,177 @@
+"""Writing the product file in one pass over the catalogue, with memory that does not grow with it.
+
+The type of an extra column is known only when the last product has been seen. So the stream goes to a spool file first,
+with the extra values of each product as one JSON text, and from there to the product file in row groups of fixed size:
+the file's bytes do not depend on how the stream was cut into batches.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from indexing import storage
+from indexing.errors import SourceDataError
+from retrieval.records import Product, Scalar
+
+FORMAT = 1
+FORMAT_KEY = b"shortlist.products"
+"""Key of the format version in the schema's metadata."""
+
+_TEXT = pa.string()
+CORE = pa.schema(
+    [
+        pa.field("product_id", _TEXT),
+        pa.field("title", _TEXT),
+        pa.field("description", _TEXT),
+        pa.field("brand", _TEXT),
+        pa.field("category", _TEXT),
+        pa.field("price", pa.float64()),
+        pa.field("attributes", pa.map_(_TEXT, _TEXT)),
+    ]
+)
+"""The columns that every product file begins with."""
+
+EXTRA_TYPES = (_TEXT, pa.float64(), pa.int64(), pa.bool_())
+
+_SPOOLED = CORE.append(pa.field("extra", _TEXT))
+_ROW_GROUP = 16_384  # rows; with 60 attributes each (Icecat) some 30 MB of Arrow memory
+_INT64 = range(-(2**63), 2**63)
+
+
+def write_products(path: Path, batches: Iterable[Sequence[Product]]) -> storage.FileDigest:
+    """Write products to a new Parquet file, in the order they come.
+
+    An extra column is integers, decimals (integers among them included), yes/no, or text; one whose values are of
+    several kinds becomes text (``true``, ``4``, ``4.5``). A product that lacks an extra column has null there, as has
+    one whose price or extra value is NaN or infinite. That ids are unique is for the reader of the catalogue to see to.
+
+    Args:
+        path: Must not exist. A folder ``<name>.spool`` lies beside it meanwhile.
+        batches: Any number of products at a time.
+
+    Raises:
+        SourceDataError: If an extra column has the name of a product field or begins with ``attributes.``, a value is
+            no scalar, or a text is not valid Unicode (a lone surrogate).
+        StorageError: If the file system refuses.
+    """
+    spool = path.with_name(f"{path.name}.spool")
+    storage.remove_folder(spool)  # left by a build that was killed
+    storage.make_folder(spool)
+    try:
+        kinds: dict[str, set[type]] = {}
+        with _parquet(spool / "rows.parquet", _SPOOLED) as (writer, _):
+            for batch in batches:
+                if batch:
+                    writer.write_batch(_spooled(batch, kinds))
+        return _write_typed(path, spool / "rows.parquet", {name: _type(kinds[name]) for name in kinds})
+    finally:
+        storage.remove_folder(spool)
+
+
+class _Sink:
+    """The little of a file that Arrow needs to write into storage."""
+
+    closed = False
+
+    def __init__(self, file: storage.FileWriter) -> None:
+        self._file = file
+
+    def write(self, content: bytes) -> int:
+        return self._file.write(content)
+
+    def close(self) -> None:
+        """Storage closes the file."""
+
+
+@contextmanager
+def _parquet(path: Path, schema: pa.Schema) -> Iterator[tuple[pq.ParquetWriter, storage.FileWriter]]:
+    with storage.writer(path) as file:
+        sink = pa.PythonFile(_Sink(file), mode="w")
+        with pq.ParquetWriter(sink, schema, compression="zstd", write_page_checksum=True) as writer:
+            yield writer, file
+
+
+def _spooled(batch: Sequence[Product], kinds: dict[str, set[type]]) -> pa.RecordBatch:
+    columns = {
+        "product_id": [product.product_id for product in batch],
+        "title": [product.title for product in batch],
+        "description": [product.description or None for product in batch],
+        "brand": [product.brand or None for product in batch],
+        "category": [product.category or None for product in batch],
+        "price": [_finite(product.price) for product in batch],
+        "attributes": [list(product.attributes.items()) for product in batch],
+        "extra": [_extra_json(product, kinds) for product in batch],
+    }
+    try:
+        return pa.record_batch(columns, schema=_SPOOLED)
+    except UnicodeEncodeError as error:
+        raise SourceDataError(f"expected valid Unicode in every text, got {error.object!r}: {error.reason}") from error
+
+
+def _extra_json(product: Product, kinds: dict[str, set[type]]) -> str:
+    """Return the extra values of a product as JSON, and take note of the type of each."""
+    values = {name: _finite(value) for name, value in product.extra.items()}
+    for name, value in values.items():
+        if name not in kinds:
+            _check_name(name, product)
+        if value is not None and type(value) not in (bool, int, float, str):
+            raise SourceDataError(
+                f"extra column {name!r} of product {product.product_id!r} must hold text, a number or a yes/no value, "
+                f"got {type(value).__name__}"
+            )
+        kinds.setdefault(name, set()).update(_kinds_of(value))
+    return json.dumps(values, ensure_ascii=False)
+
+
+def _check_name(name: str, product: Product) -> None:
+    if name in CORE.names or name.startswith("attributes."):
+        raise SourceDataError(
+            f"extra column {name!r} (product {product.product_id!r}) has the name of a product field; "
+            f"rename it, or map it to that field"
+        )
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 - any scalar goes through
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _kinds_of(value: Scalar) -> set[type]:
+    """The kinds that a column must be able to hold for ``value``; an integer beyond 64 bits needs text."""
+    if value is None:
+        return set()
+    return {int, str} if type(value) is int and value not in _INT64 else {type(value)}
+
+
+def _type(kinds: set[type]) -> pa.DataType:
+    if kinds == {bool}:
+        return pa.bool_()
+    if kinds == {int}:
+        return pa.int64()
+    return pa.float64() if kinds in ({float}, {int, float}) else _TEXT
+
+
+def _write_typed(path: Path, spooled: Path, types: dict[str, pa.DataType]) -> storage.FileDigest:
+    schema = CORE
+    for name, type_ in types.items():
+        schema = schema.append(pa.field(name, type_))
+    schema = schema.with_metadata({FORMAT_KEY: str(FORMAT)})
+    with pq.ParquetFile(spooled, page_checksum_verification=True) as source, _parquet(path, schema) as (writer, file):
+        for rows in source.iter_batches(_ROW_GROUP):
+            extras = [json.loads(text) for text in rows["extra"].to_pylist()]
+            added = [_column([extra.get(name) for extra in extras], type_) for name, type_ in types.items()]
+            writer.write_batch(pa.record_batch([*(rows[name] for name in CORE.names), *added], schema=schema))
+    return file.digest
+
+
+def _column(values: list[Any], type_: pa.DataType) -> pa.Array:
+    if type_ == _TEXT:
+        values = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+    if type_ == pa.float64():
+        values = [None if value is None else float(value) for value in values]  # Arrow refuses integers beyond 2**53
+    return pa.array(values, type_)

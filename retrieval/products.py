@@ -1,0 +1,196 @@
+"""The products of one index: their fields for display, their ids, and which of them a filter lets through.
+
+One Parquet file with page checksums, rows in the order of the index. Columns: the fields of `Product`, then the extra
+columns, each of one type. Empty brand, category and description are stored as null: the unknown matches no filter.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from indexing.errors import ArtifactCorrupt, ArtifactIncompatible, ArtifactNotFound, InvalidQuery
+from indexing.storage import FileDigest
+from indexing.types import BoolVector, IntVector
+from retrieval.filters import NUMBER, TEXT, Column, Filters, conjunctions, kind_of, shown
+from retrieval.product_file import CORE, EXTRA_TYPES, FORMAT, FORMAT_KEY, write_products
+from retrieval.records import Product
+from retrieval.suggestions import did_you_mean
+
+_ATTRIBUTE = "attributes."
+_LISTED = 10  # attributes named in a message, at most
+_KEPT = 64  # columns kept ready to compare: more than a shop filters on, and no more memory than the table itself
+
+
+class ProductTable:
+    """The products of an index, in memory; reading it from several threads is safe."""
+
+    def __init__(self, table: pa.Table) -> None:
+        """Take a checked table; use `open`."""
+        self._table = table
+        self._fields = [table[name] for name in CORE.names]
+        self._extra = {name: table[name] for name in table.column_names[len(CORE) :]}
+        self._comparable: dict[tuple[str, str], Column] = {}
+        self._making = Lock()
+        self.product_ids: list[str] = table["product_id"].to_pylist()
+        self._rows = {product_id: row for row, product_id in enumerate(self.product_ids)}
+        self.tie_rank = _ranks(table["product_id"])
+
+    @staticmethod
+    def write(path: Path, batches: Iterable[Sequence[Product]]) -> FileDigest:
+        """Write a stream of products; see `write_products`."""
+        return write_products(path, batches)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read a file that `write` wrote, checksums and structure verified.
+
+        Raises:
+            ArtifactNotFound: If there is no such file.
+            ArtifactIncompatible: If it is of another format version.
+            ArtifactCorrupt: If it does not read, a checksum is wrong, or a product_id is not unique or missing.
+        """
+        if not path.is_file():
+            raise ArtifactNotFound(f"there is no product file {path}; build the bundle again")
+        try:
+            with pq.ParquetFile(path, page_checksum_verification=True, arrow_extensions_enabled=False) as file:
+                table = file.read()
+            table.validate(full=True)
+        except (pa.ArrowException, OSError) as error:
+            raise ArtifactCorrupt(f"{path} does not read as Parquet: {error}; build the bundle again") from error
+        _check_schema(table.schema, path)
+        opened = cls(table)
+        missing = sum(table[name].null_count for name in ("product_id", "title", "attributes"))
+        if missing or len(opened._rows) != opened.count:
+            raise ArtifactCorrupt(
+                f"expected {opened.count} rows with product_ids of their own and nothing missing in {path}, found "
+                f"{len(opened._rows)} ids and {missing} nulls; build the bundle again"
+            )
+        return opened
+
+    @property
+    def count(self) -> int:
+        """Number of products n."""
+        return len(self.product_ids)
+
+    def __contains__(self, product_id: object) -> bool:
+        """Say whether there is a product of this id."""
+        return product_id in self._rows
+
+    def row_of(self, product_id: str) -> int:
+        """Return the row of a product.
+
+        Raises:
+            InvalidQuery: If there is none of this id.
+        """
+        row = self._rows.get(product_id)
+        if row is None:
+            raise InvalidQuery(f"there is no product {product_id!r} among the {self.count} of this index")
+        return row
+
+    def get(self, row: int) -> Product:
+        """Return the product of a row, every extra column included (``None`` where it has no value).
+
+        Raises:
+            IndexError: If ``row`` is not in [0, n).
+        """
+        if not 0 <= row < self.count:
+            raise IndexError(f"row must be in [0, {self.count}), got {row}")
+        product_id, title, *optional, price, attributes = (column[row].as_py() for column in self._fields)
+        description, brand, category = (text or "" for text in optional)
+        extra = {name: column[row].as_py() for name, column in self._extra.items()}
+        return Product(product_id, title, description, brand, category, dict(attributes), price, extra)
+
+    def eligible(self, filters: Filters | None) -> BoolVector:
+        """Say which rows a filter lets through.
+
+        Args:
+            filters: As in `retrieval.filters`, on ``product_id, title, description, brand, category, price``, an extra
+                column or ``attributes.<name>``. An attribute is text; compared with a number (or a yes/no value) it is
+                read as one, and matches nothing where it is none. ``None`` or an empty list lets everything through.
+
+        Returns:
+            bool [n].
+
+        Raises:
+            InvalidQuery: If the filter has another shape, a column or operator is not known, or a value is of another
+                type than its column.
+        """
+        wanted = conjunctions(filters)
+        if not wanted:
+            return np.ones(self.count, dtype=np.bool_)
+        passed = np.zeros(self.count, dtype=np.bool_)
+        for conjunction in wanted:
+            masks = [self._column(name, value).matches(sign, value) for name, sign, value in conjunction]
+            passed |= np.logical_and.reduce(masks)
+        return passed
+
+    def _column(self, name: str, value: Any) -> Column:  # noqa: ANN401 - a checked value or a list of them
+        """Return the column in the kind that ``value`` asks for."""
+        kind = kind_of(value)
+        column = self._made(name, "", lambda: Column.of(self._values(name)))
+        if kind in ("", column.kind):
+            return column
+        if not name.startswith(_ATTRIBUTE):
+            hint = f'; in a filter that is typed, quote it: {name}="..."' if column.kind == TEXT else ""
+            raise InvalidQuery(f"column {name!r} holds {column.kind}, got {shown(value)}{hint}")
+        return self._made(name, kind, column.as_numbers if kind == NUMBER else column.as_yes_no)
+
+    def _made(self, name: str, kind: str, make: Callable[[], Column]) -> Column:
+        """Return a column made before, or make and keep it; the oldest is dropped when there are many."""
+        with self._making:
+            column = self._comparable.get((name, kind))
+            if column is None:
+                if len(self._comparable) >= _KEPT:
+                    del self._comparable[next(iter(self._comparable))]
+                column = self._comparable[name, kind] = make()
+            return column
+
+    def _values(self, name: str) -> pa.ChunkedArray:
+        """Return the Arrow column that a filter names."""
+        if name in self._extra or (name in CORE.names and name != "attributes"):
+            return self._table[name]
+        attributes = self._table["attributes"]
+        known = self._attribute_names()
+        if name.startswith(_ATTRIBUTE) and name.removeprefix(_ATTRIBUTE) in known:
+            return pc.map_lookup(attributes, name.removeprefix(_ATTRIBUTE), "first")
+        columns = [column for column in self._table.column_names if column != "attributes"]
+        listed = [_ATTRIBUTE + attribute for attribute in known]
+        more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
+        raise InvalidQuery(
+            f"there is no column {name!r} to filter on{did_you_mean(name, [*columns, *listed])} "
+            f"Columns: {', '.join([*columns, *listed[:_LISTED]])}{more}"
+        )
+
+    def _attribute_names(self) -> list[str]:
+        """Every attribute that some product has, sorted."""
+        names: set[str] = set()
+        for chunk in self._table["attributes"].chunks:
+            names.update(pc.unique(chunk.keys).to_pylist())
+        return sorted(names)
+
+
+def _ranks(product_ids: pa.ChunkedArray) -> IntVector:
+    """Rank of each row's id in sorted order (by code point, as Python sorts), int64 [n]."""
+    order = np.asarray(pc.sort_indices(product_ids)).astype(np.int64)
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[order] = np.arange(len(order))
+    return ranks
+
+
+def _check_schema(schema: pa.Schema, path: Path) -> None:
+    version = (schema.metadata or {}).get(FORMAT_KEY, b"none").decode(errors="replace")
+    if version != str(FORMAT):
+        raise ArtifactIncompatible(
+            f"expected product format {FORMAT} in {path}, found {version}; build the bundle again"
+        )
+    extra = [schema.field(place) for place in range(len(CORE), len(schema))]
+    if list(schema)[: len(CORE)] != list(CORE) or any(field.type not in EXTRA_TYPES for field in extra):
+        raise ArtifactCorrupt(
+            f"expected the columns {', '.join(CORE.names)} and plain extra ones in {path}, found {schema}"
+        )
