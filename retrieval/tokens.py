@@ -4,6 +4,7 @@ Reads the tokenizer file of a model folder with the ``tokenizers`` library alone
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -82,11 +83,18 @@ class TokenCounter:
         """Return the number of tokens of every text, whole, special tokens and prompt included, in order."""
         return [len(encoding) for encoding in self._encode(texts)]
 
-    def count(self, texts: Iterable[str]) -> TokenCounts:
-        """Count ``texts``; none give all zeros."""
+    def count(self, texts: Iterable[str], *, lengths: Counter[int] | None = None) -> TokenCounts:
+        """Count ``texts``; none give all zeros.
+
+        Args:
+            texts: Any strings, without the prompt.
+            lengths: A histogram to which the length of every text is added.
+        """
         count = tokens = truncated = unknown = 0
         for encoding in self._encode(texts):
             length = len(encoding)
+            if lengths is not None:
+                lengths[length] += 1
             count += 1
             tokens += length
             truncated += length > self.max_tokens
