@@ -244,15 +244,25 @@ class RuntimeConfig:
 
 @dataclass(kw_only=True, slots=True)
 class FusionConfig:
-    """How the sources' lists become one; weights are relative, a source of weight 0 is not asked."""
+    """How the sources' lists become one; weights are relative, a source of weight 0 is not asked.
+
+    Attributes:
+        dense: Weight of the vectors.
+        lexical: Weight of the words.
+        source_depth: Each source recalls at least so many products, more when the depth asked for is more. Reciprocal rank
+            fusion, nDCG@10 on Icecat: .7924 with 100, .8079 with 300, .8117 with 1,000, .8123 with all.
+    """
 
     dense: float = 1.0
     lexical: float = 1.0
+    source_depth: int = 1000
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
         if min(self.dense, self.lexical) < 0 or self.dense + self.lexical <= 0:
             raise ValueError(f"fusion weights must be >= 0 and not all 0, got dense={self.dense} lexical={self.lexical}")
+        if self.source_depth < 1:
+            raise ValueError(f"fusion.source_depth must be at least 1, got {self.source_depth}")
 
 
 @dataclass(kw_only=True, slots=True)
