@@ -14,9 +14,9 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from indexing.types import IntVector
+from indexing.exact import best_first
+from indexing.types import FloatVector, IntVector
 from retrieval.config import ConvexConfig, FusionConfig, RrfConfig, ZscoreConfig
-from retrieval.ordering import FloatVector, best_first
 
 Ranked: TypeAlias = tuple[IntVector, FloatVector]
 """Rows int64 [m], distinct, and their scores float32 [m], best first; m may be 0."""
@@ -60,7 +60,7 @@ def fuse(config: FusionConfig, lists: Mapping[str, Ranked], *, tie_rank: IntVect
             column[np.searchsorted(rows, found)] = values
             total += weight * column
     fused = total.astype(np.float32)  # before ordering, so that ties are ties of the scores that are returned
-    best = best_first(fused, tie_rank[rows], depth)
+    best = best_first(fused, rows, k=depth, tie_rank=tie_rank)
     return rows[best], fused[best]
 
 

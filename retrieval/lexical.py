@@ -22,9 +22,9 @@ import numpy.typing as npt
 
 from indexing import storage
 from indexing.errors import ArtifactCorrupt
-from indexing.types import BoolVector, IntVector
+from indexing.exact import best_first
+from indexing.types import BoolVector, FloatVector, IntVector
 from retrieval.config import LexicalConfig
-from retrieval.ordering import FloatVector, best_first
 from retrieval.postings import Postings
 from retrieval.words import words
 
@@ -86,7 +86,7 @@ class LexicalIndex:
         self._check_length("tie_rank", tie_rank)
         scores = self.scores(query)
         rows = np.flatnonzero(scores if eligible is None else scores * eligible)
-        best = rows[best_first(scores[rows], rows if tie_rank is None else tie_rank[rows], k)]
+        best = rows[best_first(scores[rows], rows, k=k, tie_rank=tie_rank)]
         return best, scores[best]
 
     def write(self, folder: Path) -> dict[str, storage.FileDigest]:
