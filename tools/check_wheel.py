@@ -26,20 +26,29 @@ PACKAGES = ("indexing", "rerank", "retrieval", "shortlist")
 # Above this a file is an artefact, not source: the largest source of the project is a tenth of it.
 LARGEST_FILE_BYTES = 1_000_000
 
-# Run inside the clean environment: who owns our import names, and where our package was found.
-OWNERS = """
+# Run inside the clean environment: who owns our import names, where our package was found, and what it composes.
+INSTALLED = """
 import json, importlib.metadata, shortlist
+from shortlist.compose import load_config
+from shortlist.config import BuildConfig
 owners = importlib.metadata.packages_distributions()
-print(json.dumps({"file": shortlist.__file__, "owners": {name: owners.get(name, []) for name in NAMES}}))
+print(json.dumps({
+    "file": shortlist.__file__,
+    "owners": {name: owners.get(name, []) for name in NAMES},
+    "index": type(load_config(BuildConfig, ["index=hnsw"]).index).__name__,
+}))
 """
 
 
 def expected_files(root: Path) -> set[str]:
-    """Return the files a wheel must hold: modules, ``py.typed``, and the configuration inside ``shortlist``."""
-    modules = {path.relative_to(root).as_posix() for name in PACKAGES for path in (root / name).rglob("*.py")}
-    typed = {f"{name}/py.typed" for name in PACKAGES}
-    settings = {f"shortlist/{path.relative_to(root).as_posix()}" for path in (root / "conf").rglob("*.yaml")}
-    return modules | typed | settings
+    """Return the files a wheel must hold: all of the four packages, and the configuration inside ``shortlist``."""
+    folders = {**{name: name for name in PACKAGES}, "conf": "shortlist/conf"}
+    return {
+        f"{target}/{path.relative_to(root / folder).as_posix()}"
+        for folder, target in folders.items()
+        for path in (root / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
 
 
 def content_problems(sizes: dict[str, int], expected: Iterable[str], version: str) -> list[str]:
@@ -90,11 +99,13 @@ def _borrow_dependencies(borrowed: Path) -> None:
 
 def installed_problems(binaries: Path, folder: Path) -> list[str]:
     """Run the installed package from ``folder`` and say what is wrong with it."""
-    program = OWNERS.replace("NAMES", json.dumps(PACKAGES))
+    program = INSTALLED.replace("NAMES", json.dumps(PACKAGES))
     report = json.loads(_run([str(binaries / "python"), "-c", program], cwd=folder))
     problems = []
     if not Path(report["file"]).is_relative_to(binaries.parent):
         problems.append(f"the environment imports another shortlist: {report['file']}")
+    if report["index"] != "HnswConfig":
+        problems.append(f"index=hnsw composes a {report['index']}, expected HnswConfig: conf is not found")
     for name, owners in report["owners"].items():
         if owners != ["shortlist"]:
             problems.append(f"the import name {name} belongs to {owners}, expected shortlist alone")
