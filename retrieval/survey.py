@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from retrieval.catalog import Catalog, ProductBatch, ReadReport
 from retrieval.config import TextConfig
@@ -55,20 +56,23 @@ class Survey:
     warnings: tuple[str, ...]
 
 
-def survey(catalog: Catalog, template: TextTemplate, counter: TokenCounter | None) -> Survey:
+def survey(
+    catalog: Catalog, template: TextTemplate, counter: TokenCounter | None, *, quarantine: Path | None = None
+) -> Survey:
     """Stream a catalogue once and say what is in it; loads no model.
 
     Args:
         catalog: With ``on_bad_rows=quarantine``, bad rows are counted; with ``fail``, the first batch with one raises.
         template: Makes the texts.
         counter: Counts their tokens; ``None`` leaves that out.
+        quarantine: New JSON Lines file for the bad rows; ``None`` counts them without writing.
 
     Raises:
         SourceDataError: As `retrieval.catalog.Catalog.products`.
         ConfigError: If the template names a field that no product has.
     """
     tally = _Tally()
-    for batch in catalog.products():
+    for batch in catalog.products(quarantine=quarantine):
         tally.add(batch, template, counter)
     report = catalog.report
     tokens = tally.tokens if counter is not None else None

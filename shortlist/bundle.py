@@ -120,7 +120,8 @@ def _read_manifest(folder: Path, digest: str | None) -> Manifest:
     actual = hashlib.sha256(content).hexdigest()
     if digest is not None and actual != digest:
         raise ArtifactCorrupt(
-            f"{path} was altered: SHA-256 is {actual[:16]}..., {CURRENT} says {digest[:16]}...; rebuild with: shortlist build"
+            f"{path} was altered: SHA-256 is {actual[:16]}..., {CURRENT} says {digest[:16]}...; rebuild with: "
+            "shortlist build"
         )
     manifest = parse_manifest(storage.read_json(path), where=str(path))
     if manifest.version != folder.name:
@@ -152,7 +153,8 @@ def _verify_file(path: Path, expected: FileDigest) -> None:
         raise ArtifactCorrupt(f"{path} is missing or not a plain file; rebuild with: shortlist build")
     if path.stat().st_size != expected.size_bytes:
         raise ArtifactCorrupt(
-            f"{path} has {path.stat().st_size} bytes, the manifest says {expected.size_bytes}; rebuild with: shortlist build"
+            f"{path} has {path.stat().st_size} bytes, the manifest says {expected.size_bytes}; rebuild with: "
+            "shortlist build"
         )
     actual = storage.digest(path)
     if actual != expected:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from indexing.auto import choose_index
-from indexing.faiss_index import FaissIndex, build_index
-from indexing.recall import recall_at
 
+from indexing.auto import choose_index
 from indexing.config import AutoConfig, IndexConfig
 from indexing.errors import GateFailed
 from indexing.exact import ExactIndex
+from indexing.faiss_index import FaissIndex, build_index
+from indexing.recall import recall_at
 from indexing.storage import FileDigest
 from indexing.types import FloatMatrix, IntVector, Vectors
 from shortlist.progress import say

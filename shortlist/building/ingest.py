@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from retrieval.products import ProductTable
-
 from indexing.keys import KEY_BYTES
 from indexing.types import FloatMatrix
 from retrieval.catalog import Catalog, ProductBatch
 from retrieval.config import EncoderConfig
+from retrieval.products import ProductTable
 from retrieval.records import Product
 from retrieval.text import TextTemplate, text_key
 from retrieval.tokens import TokenCounter, TokenCounts

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from retrieval.products import ProductTable
 
 from indexing import storage
 from indexing.errors import ArtifactError, ConfigError
@@ -18,7 +17,10 @@ from retrieval.encoder import DualEncoder
 from retrieval.fingerprint import Fingerprint, tower_fingerprint
 from retrieval.lexical import LexicalIndex
 from retrieval.models import model_folder
+from retrieval.products import ProductTable
+from retrieval.survey import token_warnings
 from retrieval.text import TextTemplate
+from retrieval.tokens import TokenCounter
 from shortlist.building.canary import write_canary
 from shortlist.building.copying import copy_folder
 from shortlist.building.describe import catalogue_record, describe
@@ -129,25 +131,15 @@ class _Build:
                 store_brought=store_brought,
                 advance=advance,
             )
-        self._note_tokens(ingested)
+        self._note_tokens(ingested, counter)
         return ingested, brought[0] if brought else None
 
-    def _note_tokens(self, ingested: Ingested) -> None:
-        tokens, text = ingested.tokens, self.config.text
+    def _note_tokens(self, ingested: Ingested, counter: TokenCounter | None) -> None:
         self.report.quarantined = self.catalog.report.quarantined
-        self.report.tokens = asdict(tokens)
-        if tokens.truncated_share > text.truncation_warning:
-            self.report.warnings.append(
-                f"{tokens.truncated_share:.0%} of the texts are longer than the encoder reads; what is cut is not "
-                "found: "
-                "choose fewer fields with text.fields=[...]"
-            )
-        if tokens.unknown_share > text.unknown_warning:
-            self.report.warnings.append(
-                f"{tokens.unknown_share:.0%} of all tokens are unknown to the encoder, so different products become "
-                "one vector; "
-                "use a model of the catalogue's language: encoder.model=FOLDER"
-            )
+        self.report.tokens = asdict(ingested.tokens)
+        if counter is not None:
+            limit = counter.max_tokens
+            self.report.warnings += token_warnings(ingested.tokens, self.config.text, max_tokens=limit)
         for warning in self.report.warnings:
             say(f"warning: {warning}")
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from indexing.auto import choose_index
-
 from indexing.config import AutoConfig
 from indexing.vectors import VectorStore
 from retrieval.catalog import open_catalog

@@ -7,9 +7,8 @@ choice, and the manifest says which was used.
 from dataclasses import dataclass
 from typing import TypeVar
 
-from retrieval.products import ProductTable
-
 from retrieval.catalog import Catalog
+from retrieval.products import ProductTable
 
 T = TypeVar("T")
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from retrieval.products import ProductTable
 
 from indexing.errors import ConfigError
 from indexing.types import FloatMatrix, IntVector
 from indexing.vectors import VectorStore
 from retrieval.encoder import DualEncoder
 from retrieval.fingerprint import Fingerprint
+from retrieval.products import ProductTable
 from retrieval.text import TextTemplate
 from shortlist.building.ingest import new_texts
 from shortlist.manifest import SegmentDigest

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shortlist.cli.texts import build_text, hits_text, reranker_text, retriever_text, survey_text
 from shortlist.compose import load_config
 from shortlist.config import (
     BuildConfig,
@@ -55,8 +56,8 @@ def check(options: argparse.Namespace) -> Outcome:
     from shortlist.jobs.check import check as run
 
     config = load_config(CheckConfig, options.overrides)
-    survey, text = run(config, source=Path(options.source), quarantine=_path(options.quarantine))
-    return Outcome(text, asdict(survey))
+    survey = run(config, source=Path(options.source), quarantine=_path(options.quarantine))
+    return Outcome(survey_text(survey), asdict(survey))
 
 
 def build(options: argparse.Namespace) -> Outcome:
@@ -70,24 +71,12 @@ def build(options: argparse.Namespace) -> Outcome:
     from shortlist.building.job import build as run
 
     report = run(config, source=Path(options.source), out=Path(options.out))
-    recall = report.index["recall"]
-    lines = [
-        f"published {report.version} in {report.bundle}",
-        f"  products {report.products}, quarantined rows {report.quarantined}; texts encoded {report.encoded}, "
-        f"vectors reused {report.reused}",
-        f"  tokens {report.tokens['tokens']}, truncated texts {report.tokens['truncated']}, "
-        f"unknown tokens {report.tokens['unknown']}",
-        f"  index {report.index['kind']} ({report.index['reason']}); recall@{recall['k']} {recall['value']:.4f}",
-        "  seconds " + ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.seconds.items()),
-        *(f"  warning: {warning}" for warning in report.warnings),
-    ]
-    return Outcome("\n".join(lines), asdict(report))
+    return Outcome(build_text(report), asdict(report))
 
 
 def search(options: argparse.Namespace) -> Outcome:
     """Ask a bundle one query."""
     from retrieval.filters import parse_filter
-
     from shortlist.engine import SearchEngine
 
     config = load_config(SearchConfig, options.overrides)
@@ -108,20 +97,7 @@ def search(options: argparse.Namespace) -> Outcome:
         rerank=config.rerank,
         deadline_ms=config.deadline_ms or None,
     )
-    return Outcome(_hits_text(result), asdict(result))
-
-
-def _hits_text(result: Any) -> str:  # noqa: ANN401 - a SearchResult
-    lines = [f"{result.query!r} in {result.generation}"]
-    for hit in result.hits:
-        stages = "  ".join(f"{stage} {score:.3f}" for stage, score in hit.stages.items())
-        price = f"  {hit.product.price:.2f}" if hit.product.price is not None else ""
-        lines += [f"{hit.rank:>3}. {hit.product.title}{price}", f"     {hit.product_id}  {hit.score:.4f}  ({stages})"]
-    if not result.hits:
-        lines.append("  no product fulfils the query and its filters")
-    lines.append("  ".join(f"{stage} {elapsed:.1f} ms" for stage, elapsed in result.timings_ms.items()))
-    lines += [f"skipped to keep the deadline: {stage}" for stage in result.degraded]
-    return "\n".join([*lines, *(f"warning: {warning}" for warning in result.warnings)])
+    return Outcome(hits_text(result), asdict(result))
 
 
 def evaluate(options: argparse.Namespace) -> Outcome:
@@ -149,7 +125,7 @@ def train_retriever(options: argparse.Namespace) -> Outcome:
     report = run_train_retriever(
         config, source=Path(options.source), out=Path(options.out), judgments=_path(options.judgments)
     )
-    return Outcome(f"{report.summary()}\nmodel {options.out}", asdict(report))
+    return Outcome(f"{retriever_text(report)}\nmodel {options.out}", asdict(report))
 
 
 def train_reranker(options: argparse.Namespace) -> Outcome:
@@ -164,7 +140,7 @@ def train_reranker(options: argparse.Namespace) -> Outcome:
         out=Path(options.out),
         judgments=_path(options.judgments),
     )
-    return Outcome(f"{report.summary()}\nmodel {options.out}", asdict(report))
+    return Outcome(f"{reranker_text(report)}\nmodel {options.out}", asdict(report))
 
 
 def demo(options: argparse.Namespace) -> Outcome:
