@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from indexing.errors import InvalidQuery
+import numpy as np
+
 from indexing.types import BoolVector
 from rerank.reranker import PassThrough, Ranked
 from retrieval.config import Precision, RuntimeConfig
@@ -106,6 +107,8 @@ class SearchEngine:
             KeyError: No such product.
         """
         products = self._generation.products
+        if product_id not in products:
+            raise KeyError(product_id)
         return products.get(products.row_of(product_id))
 
     def search(
@@ -192,15 +195,13 @@ class SearchEngine:
         start = time.perf_counter()
         require_depth(k, 0)
         generation = self._generation
-        try:
-            row = generation.products.row_of(product_id)
-        except KeyError as error:
-            raise InvalidQuery(
-                f"product {product_id!r} is not in this bundle; ids are strings, compared exactly"
-            ) from error
-        recall = generation.retriever.retrieve_similar(row, depth=k, eligible=self._eligible(filters))
+        row = generation.products.row_of(product_id)
+        vector = generation.vectors.take(np.array([row]))
+        recall = generation.retriever.retrieve_vectors(vector, depth=k + 1, eligible=self._eligible(filters))[0]
         ranked = tuple(
-            Ranked(product_id=c.product_id, row=c.row, score=c.score, stages=dict(c.sources)) for c in recall.candidates
+            Ranked(product_id=found.product_id, row=found.row, score=found.score, stages=dict(found.sources))
+            for found in recall.candidates
+            if found.row != row
         )
         return self._result(f"similar to {product_id}", Ranking(ranked, dict(recall.timings_ms)), k, start)
 

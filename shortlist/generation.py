@@ -6,20 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from indexing.faiss_index import open_index
-from retrieval.products import ProductTable
-from retrieval.retriever import Recall, Retriever
-
 from indexing import storage
 from indexing.config import IndexConfig
 from indexing.errors import ArtifactCorrupt, ConfigError, FingerprintMismatch, InvalidQuery
-from indexing.types import BoolVector, FloatMatrix
+from indexing.faiss_index import open_index
+from indexing.types import BoolVector, FloatMatrix, Vectors
 from indexing.vectors import VectorStore, check_vectors
 from rerank.config import CrossEncoderConfig, RerankerConfig
 from rerank.reranker import PassThrough, Ranked, Reranker, open_reranker, rerank
 from retrieval.config import EncoderConfig, FusionConfig, LexicalConfig, RuntimeConfig, TextConfig
 from retrieval.fingerprint import Fingerprint, differences, tower_fingerprint
 from retrieval.lexical import LexicalIndex
+from retrieval.products import ProductTable
+from retrieval.retriever import Recall, Retriever
 from retrieval.text import TextTemplate
 from shortlist.building.canary import check_canary
 from shortlist.bundle import Bundle
@@ -79,6 +78,7 @@ class Generation:
         bundle: Where it was loaded from.
         template: How its products become text.
         products: Fields kept for display and filters.
+        vectors: The products' vectors, memory-mapped.
         retriever: First stage.
         reranker: Second stage; ``PassThrough`` when the bundle has none.
         tower: Query tower; ``None`` when queries come as vectors.
@@ -88,6 +88,7 @@ class Generation:
     bundle: Bundle
     template: TextTemplate
     products: ProductTable
+    vectors: Vectors
     retriever: Retriever
     reranker: Reranker
     tower: QueryTower | None
@@ -197,6 +198,7 @@ def load_generation(
         bundle=bundle,
         template=TextTemplate(text),
         products=products,
+        vectors=view,
         retriever=retriever,
         reranker=_reranker(bundle, runtime) if reranking else PassThrough(),
         tower=tower,

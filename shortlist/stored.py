@@ -39,7 +39,7 @@ def thaw(group: str, stored: dict[str, Any], expected: type[Config]) -> Config:
         ArtifactIncompatible: A value that the schema refuses.
     """
     values = dict(stored)
-    schema = GROUPS[group].get(values.pop("kind", None))  # type: ignore[arg-type]
+    schema: Any = GROUPS[group].get(str(values.pop("kind", None)))  # what it makes is checked below
     if schema is None or not issubclass(schema, expected):
         raise ArtifactUntrusted(
             f"{group} kind {stored.get('kind')!r} is unknown; known: {', '.join(sorted(GROUPS[group]))}"
@@ -48,6 +48,7 @@ def thaw(group: str, stored: dict[str, Any], expected: type[Config]) -> Config:
     if not set(values) <= known:
         raise ArtifactUntrusted(f"{group} {stored['kind']} holds unknown keys {sorted(set(values) - known)}")
     try:
-        return schema(**values)
+        built: Config = schema(**values)
     except (TypeError, ValueError) as error:
         raise ArtifactIncompatible(f"{group} {stored['kind']} in the artefact cannot be used: {error}") from error
+    return built
