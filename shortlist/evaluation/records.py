@@ -1,0 +1,252 @@
+"""What an evaluation is made of: the options, what went in, and what came out, per system and per query."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from retrieval.records import Qrels, Run
+from shortlist.config import Gains
+
+PerQuery = Mapping[str, float]
+"""query_id -> value of one measure."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationOptions:
+    """How runs are measured and compared.
+
+    Attributes:
+        k: Cut-off of nDCG, condensed nDCG and Judged.
+        recall_k: Cut-off of recall.
+        min_grade_recall: Smallest grade that recall counts; RR and AP count every grade above 0.
+        gains: How a grade becomes a gain in nDCG.
+        baseline: The system the others are compared with; empty takes the best of those whose name does not end in
+            ``_rerank``, the best of all when there is none.
+        trials: Resamplings of the paired test and of the intervals.
+        seed: Seeds both.
+        examples: Queries shown at each end of the gains.
+        shown: Products shown per query and system.
+    """
+
+    k: int = 10
+    recall_k: int = 100
+    min_grade_recall: int = 2
+    gains: Gains = Gains.linear
+    baseline: str = ""
+    trials: int = 10_000
+    seed: int = 7
+    examples: int = 5
+    shown: int = 5
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        for name in ("k", "recall_k", "min_grade_recall", "trials"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("examples", "shown"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class SystemRun:
+    """What one system answered.
+
+    Attributes:
+        run: query_id -> (product_id, score), best first; the order counts, equal scores included.
+        latencies_ms: query_id -> milliseconds; empty when nobody measured, as with a run file from elsewhere.
+    """
+
+    run: Run
+    latencies_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Provenance:
+    """Where the numbers come from; what is empty was not told.
+
+    Attributes:
+        source: The catalogue's files.
+        judgments: The file of judgments.
+        bundle: The bundle's folder.
+        generation: The bundle version that answered.
+        fingerprint: Digest of the query tower.
+        digests: Name -> SHA-256 of what went in.
+        settings: Further settings in words, such as ``{"fusion": "rrf, constant 60"}``.
+    """
+
+    source: str = ""
+    judgments: str = ""
+    bundle: str = ""
+    generation: str = ""
+    fingerprint: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conventions:
+    """The choices that make two nDCG of the same run differ, in words."""
+
+    name: str
+    gains: str
+    discount: str
+    ideal: str
+    unjudged: str
+    queries: str
+    unanswered: str
+    ties: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A bootstrap interval of a mean; ``level`` is its coverage."""
+
+    low: float
+    high: float
+    level: float = 0.95
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """A candidate held against a baseline, query by query.
+
+    Attributes:
+        measure: What was compared.
+        baseline: Name of the one.
+        candidate: Name of the other.
+        queries: Number of pairs.
+        difference: Mean of candidate minus baseline.
+        interval: Paired bootstrap interval of the difference.
+        p: Two-sided p of the paired randomisation test, not corrected for the number of comparisons.
+        wins: Queries on which the candidate is better.
+        ties: Queries on which both are equal.
+        losses: Queries on which the baseline is better.
+    """
+
+    measure: str
+    baseline: str
+    candidate: str
+    queries: int
+    difference: float
+    interval: Interval
+    p: float
+    wins: int
+    ties: int
+    losses: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SystemResult:
+    """One system, measured.
+
+    Attributes:
+        name: The system.
+        run: What it answered to the evaluated queries.
+        latencies_ms: query_id -> milliseconds of everything it was asked; may be empty.
+        per_query: measure -> query_id -> value, for every evaluated query.
+        means: measure -> mean over the evaluated queries.
+        intervals: measure -> bootstrap interval of that mean.
+        unanswered: Evaluated queries without a single product, counted in the means with 0.
+        not_evaluated: Queries it answered that no judgment with a grade above 0 covers; ignored.
+    """
+
+    name: str
+    run: Run
+    latencies_ms: Mapping[str, float]
+    per_query: Mapping[str, PerQuery]
+    means: Mapping[str, float]
+    intervals: Mapping[str, Interval]
+    unanswered: int
+    not_evaluated: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShownProduct:
+    """A product in an example; ``grade`` is ``None`` when nobody judged it."""
+
+    rank: int
+    product_id: str
+    title: str
+    detail: str
+    grade: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRanking:
+    """The head of one system's answer to one query.
+
+    Attributes:
+        system: Who answered.
+        value: Its primary measure on this query.
+        products: The first few products.
+        grades: Grades of the first ``k`` ranks, ``None`` for unjudged.
+    """
+
+    system: str
+    value: float
+    products: tuple[ShownProduct, ...]
+    grades: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One query on which the two systems differ much: the baseline's answer, then the candidate's."""
+
+    query_id: str
+    text: str
+    gain: float
+    rankings: tuple[ShownRanking, ShownRanking]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """Systems measured on the same queries.
+
+    Attributes:
+        dataset: Name of the catalogue.
+        qrels: The judgments of the evaluated queries, those with a grade above 0.
+        left_out: Queries whose grades are all 0, in order; in no mean.
+        systems: Name -> result, in the order given.
+        measures: Names of all measures, in the order of the table; the first is the primary one.
+        baseline: Name of the system the others are compared with.
+        comparisons: Name of every other system -> its comparison on the primary measure.
+        candidate: The system shown against the baseline: the best of the others; empty when there is only one.
+        best: Examples where the candidate gains most, best first.
+        worst: Examples where it loses most, worst first.
+        options: What was asked for.
+        conventions: The same in words.
+        provenance: Where everything comes from.
+        versions: Package -> version.
+        generated_at: UTC, ISO 8601.
+    """
+
+    dataset: str
+    qrels: Qrels
+    left_out: tuple[str, ...]
+    systems: Mapping[str, SystemResult]
+    measures: tuple[str, ...]
+    baseline: str
+    comparisons: Mapping[str, Comparison]
+    candidate: str
+    best: tuple[Example, ...]
+    worst: tuple[Example, ...]
+    options: EvaluationOptions
+    conventions: Conventions
+    provenance: Provenance
+    versions: Mapping[str, str]
+    generated_at: str
+
+    @property
+    def queries(self) -> int:
+        """Number of evaluated queries, the divisor of every mean."""
+        return len(self.qrels)
+
+    @property
+    def primary(self) -> str:
+        """Name of the measure that systems are compared by."""
+        return self.measures[0]
+
+    @property
+    def gains(self) -> Gains:
+        """How grades became gains."""
+        return self.options.gains
