@@ -1,0 +1,132 @@
+"""An evaluation written down: TREC files, ``per_query.json``, ``report.html``, ``report.json``; and a table."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from indexing.storage import make_folder, replace_bytes, replace_json
+from shortlist.evaluation.caveats import caveats
+from shortlist.evaluation.figures import latency_ms, p_text
+from shortlist.evaluation.html import render
+from shortlist.evaluation.records import Comparison, Evaluation, SystemResult
+from shortlist.evaluation.trec import write_qrels, write_run
+
+REPORT_FORMAT = 1
+"""Version of report.json and per_query.json; raised when a key changes its meaning."""
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
+    """Write everything about an evaluation into a folder; files of the same names are replaced, others stay.
+
+    ``qrels.txt`` holds the evaluated queries alone, so that a tool that averages over all queries of the file gets the
+    same means. ``report.json`` comes last: where it is, the rest is complete, and it holds the digests of the others.
+
+    Returns:
+        The paths written, in the order of writing.
+
+    Raises:
+        EnvironmentProblem: If the extra ``eval`` is not installed.
+        StorageError: If a file cannot be written.
+    """
+    # A title may hold half a surrogate pair, which UTF-8 has no bytes for.
+    page = render(evaluation).encode(errors="replace")
+    make_folder(folder)
+    digests = {"qrels.txt": write_qrels(folder / "qrels.txt", evaluation.qrels)}
+    for name, result in evaluation.systems.items():
+        digests[f"{name}.trec"] = write_run(folder / f"{name}.trec", result.run, tag=name)
+    digests["per_query.json"] = replace_json(folder / "per_query.json", per_query_document(evaluation))
+    digests["report.html"] = replace_bytes(folder / "report.html", page)
+    document = report_document(evaluation) | {"files": {name: written.sha256 for name, written in digests.items()}}
+    replace_json(folder / "report.json", document)
+    return [folder / name for name in (*digests, "report.json")]
+
+
+def report_document(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what report.json holds, without the digests of the files beside it (docs/formats.md)."""
+    return {
+        "format": REPORT_FORMAT,
+        "dataset": evaluation.dataset,
+        "queries": evaluation.queries,
+        "left_out": len(evaluation.left_out),
+        "primary": evaluation.primary,
+        "baseline": evaluation.baseline,
+        "systems": {
+            name: _system_document(result, evaluation.comparisons.get(name))
+            for name, result in evaluation.systems.items()
+        },
+        "conventions": asdict(evaluation.conventions),
+        "provenance": asdict(evaluation.provenance),
+        "resampling": {"trials": evaluation.options.trials, "seed": evaluation.options.seed},
+        "versions": dict(evaluation.versions),
+        "generated_at": evaluation.generated_at,
+    }
+
+
+def per_query_document(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what per_query.json holds: every value behind every mean, and the queries in none."""
+    return {
+        "format": REPORT_FORMAT,
+        "dataset": evaluation.dataset,
+        "left_out": list(evaluation.left_out),
+        "systems": {
+            name: {measure: dict(values) for measure, values in result.per_query.items()}
+            for name, result in evaluation.systems.items()
+        },
+    }
+
+
+def _system_document(result: SystemResult, comparison: Comparison | None) -> dict[str, Any]:
+    return {
+        **result.means,
+        "latency_ms": latency_ms(result),
+        "interval_95": {measure: [interval.low, interval.high] for measure, interval in result.intervals.items()},
+        "unanswered": result.unanswered,
+        "not_evaluated": result.not_evaluated,
+        "against_baseline": None if comparison is None else _comparison_document(comparison),
+    }
+
+
+def _comparison_document(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "difference": comparison.difference,
+        "interval_95": [comparison.interval.low, comparison.interval.high],
+        "p": comparison.p,
+        "wins": comparison.wins,
+        "ties": comparison.ties,
+        "losses": comparison.losses,
+    }
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def table(evaluation: Evaluation) -> str:
+    """Return the systems as aligned plain text, with what the numbers rest on in the lines below; no final newline."""
+    headings = ["system", *evaluation.measures, "p50 ms", "p95 ms", f"vs {evaluation.baseline}"]
+    rows = [headings, *(_row(evaluation, result) for result in evaluation.systems.values())]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [_aligned(row, widths) for row in rows]
+    notes = [_basis(evaluation), *(f"note: {caveat}" for caveat in caveats(evaluation))]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], *notes])
+
+
+def _row(evaluation: Evaluation, result: SystemResult) -> list[str]:
+    latencies = latency_ms(result) or {}
+    times = [f"{latencies[name]:.1f}" if latencies else "-" for name in ("p50", "p95")]
+    comparison = evaluation.comparisons.get(result.name)
+    difference = "-" if comparison is None else f"{comparison.difference:+.4f} ({p_text(comparison.p)})"
+    return [result.name, *(f"{result.means[name]:.4f}" for name in evaluation.measures), *times, difference]
+
+
+def _aligned(cells: list[str], widths: list[int]) -> str:
+    first, *others = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+    return "  ".join([first.strip().ljust(widths[0]), *others])
+
+
+def _basis(evaluation: Evaluation) -> str:
+    left_out = len(evaluation.left_out)
+    without = f" ({left_out} more have no grade above 0 and are left out)" if left_out else ""
+    return (
+        f"{evaluation.dataset}: {evaluation.queries} queries{without}, {evaluation.conventions.name} gains; "
+        f"vs {evaluation.baseline}: difference in {evaluation.primary}, p of a paired randomisation test"
+    )
