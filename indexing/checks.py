@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from indexing.errors import VectorError
-from indexing.types import BoolVector, FloatMatrix, IntVector
+from indexing.types import BoolVector, FloatMatrix, FloatVector, IntVector
 
 _UNIT_TOLERANCE = 1e-3  # rounding to bfloat16 changes a length by about 2^-9 / sqrt(d), float32 arithmetic by 1e-7
 _SHOWN = 10  # rows named in a message: enough to find the cause, few enough to read
 
 
 def check_vectors(
-    vectors: npt.NDArray[Any], *, dim: int | None = None, names: Sequence[str] | None = None
+    vectors: npt.NDArray[Any], *, dim: int | None = None, names: Sequence[str] | None = None, first_row: int = 0
 ) -> FloatMatrix:
     """Return ``vectors`` as C-contiguous float32 [n, d], or say which rows no index may hold.
 
@@ -22,6 +22,7 @@ def check_vectors(
         vectors: float32 [n, d]; n may be 0. Another dtype is refused, not converted.
         dim: The d that is expected; ``None`` takes any above 0.
         names: What to call the rows in a message (product ids), n of them; row numbers when not given.
+        first_row: Number of the first row in a message, for callers that check block by block.
 
     Raises:
         VectorError: If shape or dtype are wrong, or a row is not finite, or its length is not 1 within 0.001.
@@ -31,7 +32,10 @@ def check_vectors(
         lengths = np.sqrt(np.vecdot(vectors, vectors))
         bad = np.flatnonzero(~(np.abs(lengths - 1) <= _UNIT_TOLERANCE))  # NaN compares false, so it is bad
     if bad.size:
-        shown = ", ".join(_complaint(vectors, lengths, int(row), names) for row in bad[:_SHOWN])
+        shown = ", ".join(
+            _complaint(vectors[row], lengths[row], f"row {first_row + row}" if names is None else repr(names[row]))
+            for row in bad[:_SHOWN]
+        )
         rest = ", ..." if bad.size > _SHOWN else ""
         raise VectorError(
             f"{bad.size} of {len(vectors)} vectors cannot be indexed: {shown}{rest}; "
@@ -83,8 +87,7 @@ def _require_matrix(vectors: npt.NDArray[Any], *, dim: int | None) -> None:
         )
 
 
-def _complaint(vectors: FloatMatrix, lengths: npt.NDArray[np.float32], row: int, names: Sequence[str] | None) -> str:
-    name = f"row {row}" if names is None else repr(names[row])
-    if not np.isfinite(vectors[row]).all():
+def _complaint(vector: FloatVector, length: np.float32, name: str) -> str:
+    if not np.isfinite(vector).all():
         return f"{name} is not finite"
-    return f"{name} is zero" if not vectors[row].any() else f"{name} has length {lengths[row]:.4g}"
+    return f"{name} is zero" if not vector.any() else f"{name} has length {length:.4g}"

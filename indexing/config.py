@@ -1,4 +1,9 @@
-"""What an index can be: one dataclass per kind, with its build and search parameters. Plain objects; Hydra fills them."""
+"""What an index can be: one dataclass per kind, with its build and search parameters. Plain objects; Hydra fills them.
+
+The defaults were measured on Icecat: 19,406 product texts and 90 queries, all-MiniLM-L6-v2 (384 dimensions), recall@100
+against exact search counted by score (`indexing.recall`), mean over the queries; milliseconds for one query at a time
+on 2 Zen 4 cores, where an exact scan takes 1.5 ms.
+"""
 
 from dataclasses import dataclass
 
@@ -8,7 +13,7 @@ class IndexConfig:
     """What all kinds share.
 
     Attributes:
-        recall_target: The build fails when recall against exact search at ``recall_k`` is below this. 0 turns the gate off.
+        recall_target: The build fails when recall against exact search at ``recall_k`` is below this; 0 turns it off.
         recall_k: Cut-off at which recall is measured after the build.
         recall_queries: How many queries the check uses at most.
         seed: Seeds k-means and HNSW levels.
@@ -42,9 +47,11 @@ class HnswConfig(IndexConfig):
         ef_search: Beam width while searching; raised to the number of rows asked for when that is more.
     """
 
+    # Recall@100 by ef_search: .989 at 200, .995 at 300, .997 at 400. With 16 links and 100 while building .988 at 300.
+    # @10 1.000, @1000 .989. The build takes 3 s.
     links: int = 32
     ef_construction: int = 200
-    ef_search: int = 200
+    ef_search: int = 400
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -59,10 +66,14 @@ class IvfSq8Config(IndexConfig):
 
     Attributes:
         lists: Number of inverted lists; 0 means 4 * sqrt(n), rounded.
-        probes: Lists visited per query; 0 means a quarter of them, at least 8.
+        probes: Lists visited per query; 0 means half of them, at least 8.
         refine_factor: The index returns ``refine_factor * k`` rows, which are re-scored exactly.
     """
 
+    # The lists visited decide, the codes hardly matter. Recall@100 over three seeds with 557 lists: .986 to .989
+    # visiting a quarter, .992 to .995 a third, .993 to .997 three eighths, .998 half; with 256 lists .995 visiting half.
+    # @10 1.000, @1000 .990. A larger catalogue needs a smaller share: set it, and let the gate say whether it holds.
+    # Refining twice k rows gains .002 over none, more gains nothing.
     lists: int = 0
     probes: int = 0
     refine_factor: float = 2.0
@@ -79,15 +90,20 @@ class IvfPqConfig(IndexConfig):
 
     Attributes:
         lists: Number of inverted lists; 0 means 4 * sqrt(n), rounded.
-        probes: Lists visited per query; 0 means a quarter of them, at least 8.
-        code_bytes: Bytes per vector (sub-quantisers of 8 bits); must divide the dimension; 0 means d / 4.
+        probes: Lists visited per query; 0 means half of them, at least 8.
+        code_bytes: Bytes per vector (sub-quantisers of 8 bits); must divide the dimension; 0 means the largest divisor
+            up to d / 8.
         refine_factor: The index returns ``refine_factor * k`` rows, which are re-scored exactly.
     """
 
+    # Recall@100 with 48 bytes (d / 8), visiting three eighths of 557 lists, which hold .996: .985 refining 4 k rows,
+    # .994 refining 8 k, .995 refining 10 k, .996 refining 16 k. Visiting half of them and refining 10 k: .997; @10 .992,
+    # @1000 .990. 96 bytes need only 4 k, but train for 30 s where 48 train for 3: FAISS 1.15 is fast on sub-vectors of
+    # 8 dimensions and slow on 6 and 4.
     lists: int = 0
     probes: int = 0
     code_bytes: int = 0
-    refine_factor: float = 8.0
+    refine_factor: float = 10.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -105,6 +121,12 @@ class AutoConfig(IndexConfig):
 
     memory_gb: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        IndexConfig.__post_init__(self)
+        if self.memory_gb < 0:
+            raise ValueError(f"index.memory_gb must be 0 (half of what is free) or more, got {self.memory_gb}")
+
 
 def _require_positive(name: str, value: int) -> None:
     if value < 1:
@@ -112,7 +134,7 @@ def _require_positive(name: str, value: int) -> None:
 
 
 def _require_ivf(lists: int, probes: int, refine_factor: float) -> None:
-    if lists < 0 or probes < 0:
+    if min(lists, probes) < 0:
         raise ValueError(f"index.lists and index.probes must be 0 (choose for me) or more, got {lists} and {probes}")
     if lists and probes > lists:
         raise ValueError(f"index.probes={probes} is more than index.lists={lists}")

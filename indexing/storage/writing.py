@@ -72,9 +72,13 @@ def writer(path: Path) -> Iterator[FileWriter]:
         descriptor = system().open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         with closing(path, descriptor):
-            yield FileWriter(path, descriptor)
+            file = FileWriter(path, descriptor)
+            yield file
             with explained("sync", path):
                 system().fsync(descriptor)
+                size = system().stat(descriptor).st_size
+            if size != file.size_bytes:
+                raise StorageError(f"expected {file.size_bytes} bytes in {path}, the file system kept {size}; check it")
     except BaseException:
         with suppress(OSError):  # the first error is the one to report
             system().unlink(path)

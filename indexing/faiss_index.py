@@ -1,0 +1,257 @@
+"""Approximate search with exact answers on what was retrieved: FAISS proposes, the exact vectors decide.
+
+What FAISS returns is scored again, row by row, on the exact vectors, so that scores are the same for every kind of
+index, every batch size and every number of threads. When the cut falls among rows that score the same, more are
+fetched until the score drops, and the tie rank decides.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from indexing import faiss_kinds, storage
+from indexing.auto import choose_index
+from indexing.checks import check_search, check_tie_rank
+from indexing.config import AutoConfig, IndexConfig
+from indexing.distinct import DistinctRows, number_vectors
+from indexing.errors import ArtifactCorrupt, VectorError
+from indexing.exact import ExactIndex, best_first, empty_neighbors, score_rows
+from indexing.index_record import (
+    INDEX_FILE,
+    NUMBERS_FILE,
+    RECORD_FILE,
+    IndexRecord,
+    read_record,
+    verify_files,
+    write_record,
+)
+from indexing.storage import FileDigest
+from indexing.types import BoolVector, FloatMatrix, FloatVector, IntVector, Neighbors, Vectors
+
+_SLACK = 16  # fetched beyond k, so that the drop after the k-th score is nearly always seen in the first round
+# FAISS's float32 sums differ from `score_rows` by up to 1e-6 on unit vectors of 384 dimensions (measured), and its own
+# two ways of summing by 6e-7; ten times that still costs no second round where vectors differ at all.
+_TOLERANCE = 1e-5
+# Above queries * dim = 128,000 FAISS 1.15 sums by matrix product, and a query's scores depend on its batch. Quantised
+# kinds must not see that when they choose lists; half the limit also leaves room for another default.
+_BATCH_FLOATS = 64_000
+_FLAT_BATCH = 1024  # an exact index may: the tolerance covers it, and the matrix product is many times faster
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Proposal:
+    """What FAISS answered to one query: scores float32 [p], best first, and distinct numbers int64 [p]."""
+
+    scores: FloatVector
+    numbers: IntVector
+    is_all: bool  # it has no more to propose, however many are fetched
+
+
+class FaissIndex:
+    """A FAISS index over the distinct vectors, refined with the exact ones; implements `VectorIndex`.
+
+    Made by `build_index` and `open_index`. Immutable; any number of threads may search it.
+    """
+
+    def __init__(
+        self,
+        index: Any,  # noqa: ANN401 - faiss has no types
+        record: IndexRecord,
+        distinct: DistinctRows,
+        *,
+        vectors: Vectors,
+        tie_rank: IntVector | None,
+    ) -> None:
+        """Take the parts; call `build_index` or `open_index` instead."""
+        self._index = index
+        self._record = record
+        self._distinct = distinct
+        self._vectors = vectors
+        self._tie_rank = tie_rank
+        self._exact = ExactIndex(vectors, tie_rank=tie_rank)
+
+    @property
+    def count(self) -> int:
+        """Number of rows that can be found."""
+        return self._record.count
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the vectors and of the queries."""
+        return self._record.dim
+
+    @property
+    def record(self) -> IndexRecord:
+        """How it was built."""
+        return self._record
+
+    def search(self, queries: FloatMatrix, k: int, *, eligible: BoolVector | None = None) -> Neighbors:
+        """Find ``k`` rows with the highest inner product for every query, by exact score among those retrieved.
+
+        Where the kind retrieves fewer rows than asked for and than exist (few lists probed, a graph not fully
+        connected), that query is answered by an exact scan: never a silently shorter list.
+
+        Args:
+            queries: float32 [q, d], finite, of any length.
+            k: Rows wanted per query, at least 1; more than ``count`` leaves empty places.
+            eligible: Rows that may be returned, bool [n]; given, they are scanned exactly.
+
+        Returns:
+            Exactly ``k`` places per query, best first; empty places hold row -1 and score -inf. Equal scores are
+            ordered by the tie rank.
+
+        Raises:
+            ValueError: If ``k`` is below 1 or ``eligible`` does not have one entry per row.
+            VectorError: If the queries have the wrong shape or dtype or are not finite.
+        """
+        queries = check_search(queries, k, eligible, count=self.count, dim=self.dim)
+        if eligible is not None:
+            return self._exact.search(queries, k, eligible=eligible)
+        found = empty_neighbors(len(queries), k)
+        fetch = math.ceil(k * self._record.plan.refine_factor) + _SLACK
+        pending = list(range(len(queries)))
+        while pending:
+            fetch = min(fetch, self._distinct.count)
+            answers = self._ask(queries[pending], fetch)
+            pending = [
+                place
+                for place, proposal in zip(pending, answers, strict=True)
+                if not self._settle(found, place, queries[place], proposal)
+            ]
+            fetch *= 2
+        return found
+
+    def write(self, folder: Path) -> dict[str, FileDigest]:
+        """Write ``faiss.index``, ``distinct.i64`` and ``index.json`` into a folder and return their digests.
+
+        Raises:
+            StorageFull, StorageError: If a file exists or cannot be written; that file is not left behind.
+        """
+        storage.make_folder(folder)
+        numbers = self._distinct.numbers.astype("<i8", copy=False)
+        digests = {
+            INDEX_FILE: faiss_kinds.write(self._index, folder / INDEX_FILE),
+            NUMBERS_FILE: storage.write_bytes(folder / NUMBERS_FILE, numbers),
+        }
+        return {**digests, RECORD_FILE: write_record(folder, self._record, digests)}
+
+    def _ask(self, queries: FloatMatrix, fetch: int) -> Iterator[_Proposal]:
+        """Yield what FAISS proposes for each query, at most ``fetch`` vectors."""
+        batch = _FLAT_BATCH if self._record.plan.kind == "flat" else max(1, _BATCH_FLOATS // self.dim)
+        for first in range(0, len(queries), batch):
+            parameters = faiss_kinds.search_parameters(self._record.plan, fetch=fetch)
+            scores, numbers = self._index.search(queries[first : first + batch], fetch, params=parameters)
+            for place in range(len(numbers)):
+                filled = numbers[place] >= 0
+                is_all = not filled.all() or fetch == self._distinct.count
+                yield _Proposal(scores[place][filled], numbers[place][filled], is_all)
+
+    def _settle(self, found: Neighbors, place: int, query: FloatVector, proposal: _Proposal) -> bool:
+        """Fill in the answer to one query (float32 [d]); false when more must be fetched to be sure of it."""
+        k = found.rows.shape[1]
+        exact = score_rows(query, self._vectors.take(self._distinct.first_rows(proposal.numbers)))
+        rows, scores = self._distinct.expand(proposal.numbers, exact, k=k)
+        best = best_first(scores, rows, k=k, tie_rank=self._tie_rank)
+        if len(best) < min(k, self.count):
+            _log.debug("only %d of %d rows were retrieved; the query is answered by an exact scan", len(best), k)
+            answer = self._exact.search(query[np.newaxis], k)
+            found.scores[place], found.rows[place] = answer.scores[0], answer.rows[0]
+            return True
+        found.scores[place, : len(best)] = scores[best]
+        found.rows[place, : len(best)] = rows[best]
+        # The cut is clean when the last vector proposed lies clearly below those that tie at the k-th place.
+        last_in = proposal.scores[exact == scores[best[-1]]].min()
+        margin = _TOLERANCE * float(np.linalg.norm(query))
+        return proposal.is_all or bool(proposal.scores[-1] < last_in - margin)
+
+
+def build_index(
+    config: IndexConfig, vectors: Vectors, *, tie_rank: IntVector | None = None, threads: int = 0
+) -> FaissIndex:
+    """Build an index over vectors of unit length.
+
+    Args:
+        config: What to build; ``auto`` is resolved by `choose_index` and logged with its reason.
+        vectors: n >= 1 rows; read in blocks, once to number them and once to add them.
+        tie_rank: Orders rows of equal score, lower first, int64 [n]; default: row.
+        threads: Threads for FAISS, 0 for what it has. A graph built with 1 is the same byte for byte every time.
+
+    Raises:
+        VectorError: If there are no vectors, or some cannot be indexed.
+        ConfigError: If the kind cannot be built over so few vectors or this dimension.
+        ValueError: If ``tie_rank`` does not have one entry per vector.
+    """
+    if vectors.count == 0:
+        raise VectorError("expected at least one vector to index, got none; is the catalogue empty?")
+    check_tie_rank(tie_rank, count=vectors.count)
+    if isinstance(config, AutoConfig):
+        choice = choose_index(config, count=vectors.count, dim=vectors.dim)
+        _log.info("index=auto: %s", choice.reason)
+        config = choice.config
+    faiss_kinds.set_threads(threads)
+    started = time.perf_counter()
+    numbers, vectors_sha256 = number_vectors(vectors)
+    distinct = DistinctRows.of(numbers, tie_rank=tie_rank)
+    plan = faiss_kinds.plan(config, count=distinct.count, dim=vectors.dim)
+    index = faiss_kinds.construct(plan, dim=vectors.dim)
+    chosen = faiss_kinds.training_rows(plan, count=distinct.count)
+    if chosen is not None:
+        index.train(vectors.take(distinct.first_rows(chosen)))
+    for block in distinct.blocks(vectors):
+        index.add(block)
+    record = IndexRecord(
+        plan=plan,
+        count=vectors.count,
+        distinct=distinct.count,
+        dim=vectors.dim,
+        faiss=faiss_kinds.version(),
+        threads=threads,
+        vectors_sha256=vectors_sha256,
+        build_s=round(time.perf_counter() - started, 3),
+    )
+    return FaissIndex(index, record, distinct, vectors=vectors, tie_rank=tie_rank)
+
+
+def open_index(
+    folder: Path, vectors: Vectors, *, tie_rank: IntVector | None = None, threads: int = 0, verify: bool = True
+) -> FaissIndex:
+    """Open an index that `FaissIndex.write` wrote.
+
+    Args:
+        folder: Where its files lie.
+        vectors: The vectors it was built from, in the same order.
+        tie_rank: As in `build_index`; need not be the one of the build.
+        threads: Threads for FAISS, 0 for what it has.
+        verify: Compare the digests of its files and of the vectors (about 1 s per GiB); only a caller that has just
+            done so itself should pass ``False``, because FAISS accepts most damaged files.
+
+    Raises:
+        ArtifactNotFound: If a file is missing.
+        ArtifactCorrupt: If a file or the vectors are not what ``index.json`` says.
+        ArtifactIncompatible: If it was written in another format.
+        ArtifactUntrusted: If the FAISS file is of a type that is never written here.
+        ValueError: If ``tie_rank`` does not have one entry per vector.
+    """
+    check_tie_rank(tie_rank, count=vectors.count)
+    record, files = read_record(folder)
+    if (record.count, record.dim) != (vectors.count, vectors.dim):
+        raise ArtifactCorrupt(
+            f"{folder / RECORD_FILE} is about {record.count} vectors of dimension {record.dim}, "
+            f"got {vectors.count} of {vectors.dim}; build the index again"
+        )
+    if verify:
+        verify_files(folder, files, record, vectors)
+    numbers = storage.map_array(folder / NUMBERS_FILE, "<i8", (record.count,))
+    if numbers.min() != 0 or len(np.unique(numbers)) != record.distinct or numbers.max() != record.distinct - 1:
+        raise ArtifactCorrupt(f"{folder / NUMBERS_FILE} does not number {record.distinct} vectors; build it again")
+    faiss_kinds.set_threads(threads)
+    index = faiss_kinds.read(folder / INDEX_FILE, record.plan.kind, count=record.distinct, dim=record.dim)
+    return FaissIndex(index, record, DistinctRows.of(numbers, tie_rank=tie_rank), vectors=vectors, tie_rank=tie_rank)
