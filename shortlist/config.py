@@ -118,7 +118,7 @@ class EvaluateConfig:
         depth: Candidates handed to the reranker.
         run_depth: Length of the run files.
         recall_k: Cut-off of recall.
-        recall_grade: Smallest grade that recall, RR and AP count as relevant.
+        recall_grade: Smallest grade that recall counts; RR and AP count every grade above 0.
         gains: Gain of a grade in nDCG.
     """
 
