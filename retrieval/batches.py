@@ -22,7 +22,11 @@ TEXTS_PER_CALL = 4096
 
 
 class RoleTokenizer:
-    """The tokenizer of one role (query or product): its prompt and its longest text are fixed when it is made."""
+    """The tokenizer of one role (query or product): its prompt and its longest text are fixed when it is made.
+
+    Attributes:
+        prompt_tokens: Tokens that the prompt takes at the start of a row, the special token before it included.
+    """
 
     def __init__(self, serialised: str, *, prompt: str, max_tokens: int) -> None:
         """Make a tokenizer of its own from a serialised one (``Tokenizer.to_str()``)."""
@@ -30,6 +34,8 @@ class RoleTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
         self._prompt = prompt
+        start = self._tokenizer.encode(prompt)
+        self.prompt_tokens = len(start.ids) - int(bool(start.special_tokens_mask) and start.special_tokens_mask[-1])
 
     def rows(self, texts: Sequence[str]) -> list[TokenRow]:
         """Return the tokens of every text, prompt in front, cut at the longest length.
@@ -44,11 +50,6 @@ class RoleTokenizer:
             prompted = [self._prompt + text for text in texts[start : start + TEXTS_PER_CALL]]
             rows += [np.asarray(found.ids, dtype=np.int32) for found in self._tokenizer.encode_batch_fast(prompted)]
         return rows
-
-    def prompt_tokens(self) -> int:
-        """Return how many tokens the prompt takes at the start of a row, the special token before it included."""
-        found = self._tokenizer.encode(self._prompt)
-        return len(found.ids) - int(bool(found.special_tokens_mask) and found.special_tokens_mask[-1])
 
 
 @dataclass(frozen=True, slots=True)

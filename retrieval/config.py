@@ -302,6 +302,10 @@ class ContrastiveConfig:
         dev_share: Share of the training queries held out for early stopping when the source has no ``dev`` split.
         patience: Stop after this many evaluations without a better dev nDCG@10.
         evaluations: Evaluations per epoch.
+        dev_pool: Products ranked at each evaluation: all that are judged for the dev queries, then a seeded sample of the
+            others up to this many.
+        freeze_embeddings: Leave the word vectors as they are: faster, and words that no training query holds keep their
+            place beside the ones that do.
         precision: ``bf16`` trains under autocast.
         seed: Seeds order, sampling and dropout.
     """
@@ -318,6 +322,8 @@ class ContrastiveConfig:
     dev_share: float = 0.1
     patience: int = 3
     evaluations: int = 1
+    dev_pool: int = 2000
+    freeze_embeddings: bool = True
     precision: Precision = Precision.bf16
     seed: int = 7
 
@@ -327,3 +333,9 @@ class ContrastiveConfig:
             raise ValueError(f"trainer.temperature and trainer.learning_rate must be > 0, got {self.temperature}, {self.learning_rate}")
         if self.batch_size < 2:
             raise ValueError(f"trainer.batch_size must be at least 2 (in-batch negatives), got {self.batch_size}")
+        for name in ("epochs", "min_grade", "max_positives", "patience", "evaluations", "dev_pool"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"trainer.{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.warmup_share <= 1 or not 0 <= self.dev_share < 1:
+            shares = f"{self.warmup_share} and {self.dev_share}"
+            raise ValueError(f"trainer.warmup_share must be in [0, 1] and trainer.dev_share in [0, 1), got {shares}")

@@ -18,7 +18,7 @@ from retrieval.batches import RoleTokenizer, TokenRow, pad, token_budget_batches
 from retrieval.config import EncoderConfig, RuntimeConfig
 from retrieval.folder import copy_model_folder
 from retrieval.models import check_model_folder, model_folder
-from retrieval.runtime import autocast, choose_device, quiet_loading, set_threads
+from retrieval.runtime import autocast, choose_device, set_threads, without_bars
 from retrieval.tower import TowerSettings, read_settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ class DualEncoder:
         folder: The sentence-transformers folder it was read from.
         settings: Prompts, lengths, pooling and dimension as they apply.
         device: ``cpu`` or ``cuda``.
-        model: The ``sentence_transformers.SentenceTransformer`` behind it, for training; its own tokenizer is not used.
+        precision: Arithmetic of the forward pass.
+        model: The ``SentenceTransformer`` behind it, for training; its own tokenizer is not used.
+        query_tokenizer: Makes the token rows of queries.
+        product_tokenizer: Makes the token rows of product texts.
     """
 
     def __init__(
@@ -49,11 +52,16 @@ class DualEncoder:
         self.config = config
         self.settings: TowerSettings = read_settings(folder, config)
         self.device = str(model.device.type)
-        self._runtime = runtime
+        self.precision = runtime.precision
+        self._batch_tokens = runtime.batch_tokens
         self._lane = threading.Lock()
-        self._serialised_tokenizer = str(model.tokenizer.backend_tokenizer.to_str())
-        self._queries = self.tokenizer("query", self.settings.query_max_tokens)
-        self._products = self.tokenizer("product", self.settings.product_max_tokens)
+        serialised = str(model.tokenizer.backend_tokenizer.to_str())
+        self.query_tokenizer = RoleTokenizer(
+            serialised, prompt=self.settings.query_prompt, max_tokens=self.settings.query_max_tokens
+        )
+        self.product_tokenizer = RoleTokenizer(
+            serialised, prompt=self.settings.product_prompt, max_tokens=self.settings.product_max_tokens
+        )
 
     @classmethod
     def open(cls, config: EncoderConfig, runtime: RuntimeConfig) -> Self:
@@ -83,7 +91,7 @@ class DualEncoder:
             ValueError: When a text holds a lone surrogate.
             VectorError: When the model returns NaN, infinity or zero; the message names the positions.
         """
-        return self._encode(self._queries, texts, None)
+        return self._encode(self.query_tokenizer, texts, None)
 
     def encode_products(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> FloatMatrix:
         """Return the unit vectors of product texts, float32 [n, d], in their order; no texts give [0, d].
@@ -97,7 +105,7 @@ class DualEncoder:
             ValueError: When a text holds a lone surrogate.
             VectorError: When the model returns NaN, infinity or zero; the message names the positions.
         """
-        return self._encode(self._products, texts, progress)
+        return self._encode(self.product_tokenizer, texts, progress)
 
     def save(self, folder: Path) -> None:
         """Write a plain sentence-transformers folder, which that library opens to the same vectors, without Shortlist.
@@ -113,17 +121,12 @@ class DualEncoder:
         """
         copy_model_folder(self.folder, folder, settings=self.settings)
 
-    def tokenizer(self, role: str, max_tokens: int) -> RoleTokenizer:
-        """Return a new tokenizer of a role (``query`` or ``product``) that cuts at ``max_tokens``."""
-        prompt = self.settings.query_prompt if role == "query" else self.settings.product_prompt
-        return RoleTokenizer(self._serialised_tokenizer, prompt=prompt, max_tokens=max_tokens)
-
-    def forward(self, rows: Sequence[TokenRow], *, prompt_tokens: int = 0) -> "torch.Tensor":
+    def forward(self, role: RoleTokenizer, rows: Sequence[TokenRow]) -> "torch.Tensor":
         """Run the network on token rows and return their unit vectors, float32 [b, d], with gradients where enabled.
 
         Args:
+            role: The tokenizer that made the rows.
             rows: At least one.
-            prompt_tokens: Tokens of the prompt, left out of the pooling by the models that ask for it.
         """
         import torch
 
@@ -136,36 +139,33 @@ class DualEncoder:
         if "token_type_ids" in tokenizer.model_input_names:
             features["token_type_ids"] = torch.zeros_like(features["input_ids"])
         if not self.settings.prompt_pooled:
-            features["prompt_length"] = prompt_tokens
+            features["prompt_length"] = role.prompt_tokens
         vectors = self.model(features)["sentence_embedding"].float()[:, : self.dim]
         return torch.nn.functional.normalize(vectors, dim=1)
 
-    def _encode(
-        self, tokenizer: RoleTokenizer, texts: Sequence[str], progress: Callable[[int], None] | None
-    ) -> FloatMatrix:
-        rows = tokenizer.rows(texts)
-        prompt_tokens = tokenizer.prompt_tokens()
+    def _encode(self, role: RoleTokenizer, texts: Sequence[str], progress: Callable[[int], None] | None) -> FloatMatrix:
+        rows = role.rows(texts)
         vectors = np.empty((len(rows), self.dim), dtype=np.float32)
-        for batch in token_budget_batches([len(row) for row in rows], self._runtime.batch_tokens):
-            vectors[batch] = self._infer([rows[position] for position in batch], prompt_tokens)
+        for batch in token_budget_batches([len(row) for row in rows], self._batch_tokens):
+            vectors[batch] = self._infer(role, [rows[position] for position in batch])
             _require_unit_vectors(vectors, batch)
             if progress is not None:
                 progress(len(batch))
         return vectors
 
-    def _infer(self, rows: Sequence[TokenRow], prompt_tokens: int) -> FloatMatrix:
+    def _infer(self, role: RoleTokenizer, rows: Sequence[TokenRow]) -> FloatMatrix:
         import torch
 
         # One lane: concurrent forward passes of one module share caches and threads, and gain nothing on one device.
-        with self._lane, torch.inference_mode(), autocast(self.device, self._runtime.precision):
-            vectors: FloatMatrix = self.forward(rows, prompt_tokens=prompt_tokens).cpu().numpy()
+        with self._lane, torch.inference_mode(), autocast(self.device, self.precision):
+            vectors: FloatMatrix = self.forward(role, rows).cpu().numpy()
         return vectors
 
 
 def _load(folder: Path, device: str) -> "SentenceTransformer":
     from sentence_transformers import SentenceTransformer
 
-    with quiet_loading():
+    with without_bars():
         model = SentenceTransformer(str(folder), device=device, local_files_only=True, trust_remote_code=False)
     if list(model.modalities) != ["text"]:
         raise ConfigError(f"{folder} encodes {list(model.modalities)}; expected a model of plain text alone")

@@ -1,13 +1,18 @@
 """Write sentence-transformers folders: a faithful copy of one that was opened, with the settings that applied."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from indexing import storage
 from indexing.errors import StorageError
 from retrieval.models import check_model_folder, read_optional_json
+from retrieval.runtime import without_bars
 from retrieval.tower import TowerSettings
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 COPY_BYTES = 1 << 20
 """Bytes held in memory while a file is copied; larger gains nothing."""
@@ -39,6 +44,38 @@ def copy_model_folder(source: Path, target: Path, *, settings: TowerSettings) ->
         storage.write_json(target / changed, content)
 
 
+def write_model_folder(
+    model: "SentenceTransformer", target: Path, *, settings: TowerSettings, records: Mapping[str, Any]
+) -> None:
+    """Write a changed model as a plain sentence-transformers folder, published whole or not at all.
+
+    Args:
+        model: The model; prompts, lengths and a closing Normalize are set on it, so that sentence-transformers gives
+            the vectors that :class:`retrieval.encoder.DualEncoder` gives.
+        target: Must not exist, or be empty.
+        settings: Prompts and lengths to write.
+        records: Further JSON files at the top, name -> content.
+
+    Raises:
+        StorageError: When ``target`` holds something, or the file system refuses.
+    """
+    require_empty(target)
+    _apply_settings(model, settings)
+    staging = target.with_name(f".{target.name}.{os.getpid()}.staging")
+    storage.remove_folder(staging)
+    storage.make_folder(staging)
+    try:
+        with without_bars():
+            model.save(str(staging), create_model_card=False)
+        for name, content in records.items():
+            storage.write_json(staging / name, content)
+        storage.adopt_folder(staging)
+        storage.remove_folder(target)
+        storage.publish_folder(staging, target)
+    finally:
+        storage.remove_folder(staging)
+
+
 def require_empty(folder: Path) -> None:
     """Refuse a folder that holds something.
 
@@ -63,6 +100,17 @@ def settings_files(source: Path, settings: TowerSettings) -> dict[str, dict[str,
         (transformer / "sentence_bert_config.json").as_posix(): lengths,
     }
     return {name: content for name, content in wanted.items() if content != read_optional_json(source / name)}
+
+
+def _apply_settings(model: "SentenceTransformer", settings: TowerSettings) -> None:
+    from sentence_transformers.base.modules import Normalize
+
+    model.prompts |= {"query": settings.query_prompt, "document": settings.product_prompt}
+    model[0].query_length = settings.query_max_tokens
+    model[0].document_length = settings.product_max_tokens
+    model.max_seq_length = settings.product_max_tokens
+    if not isinstance(model[-1], Normalize):
+        model.append(Normalize())
 
 
 def _with_prompts(config: dict[str, Any], settings: TowerSettings) -> dict[str, Any]:

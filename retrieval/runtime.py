@@ -65,8 +65,8 @@ def has_bf16(device: str) -> bool:
 
 
 @contextlib.contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Keep transformers from drawing its "Loading weights" bar, which takes no time worth watching here."""
+def without_bars() -> Iterator[None]:
+    """Keep transformers from drawing bars for reading and writing weights, which take no time worth watching."""
     from transformers.utils import logging as transformers_logging
 
     shown = transformers_logging.is_progress_bar_enabled()
