@@ -61,9 +61,9 @@ class ProductTable:
             with pq.ParquetFile(path, page_checksum_verification=True, arrow_extensions_enabled=False) as file:
                 table = file.read()
             table.validate(full=True)
-        except (pa.ArrowException, OSError) as error:
+            _check_schema(table.schema, path)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last from a column's name
             raise ArtifactCorrupt(f"{path} does not read as Parquet: {error}; build the bundle again") from error
-        _check_schema(table.schema, path)
         opened = cls(table)
         missing = sum(table[name].null_count for name in ("product_id", "title", "attributes"))
         if missing or len(opened._rows) != opened.count:
@@ -163,7 +163,7 @@ class ProductTable:
         listed = [_ATTRIBUTE + attribute for attribute in known]
         more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
         raise InvalidQuery(
-            f"there is no column {name!r} to filter on{did_you_mean(name, [*columns, *listed])} "
+            f"there is no column {name!r} to filter on{did_you_mean(name, [*columns, *listed]) or '.'} "
             f"Columns: {', '.join([*columns, *listed[:_LISTED]])}{more}"
         )
 
