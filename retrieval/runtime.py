@@ -11,6 +11,8 @@ from retrieval.config import Precision, RuntimeConfig
 
 logger = logging.getLogger(__name__)
 
+CPU_FLAGS = Path("/proc/cpuinfo")
+
 # Linux's names for bfloat16 matrix instructions: Intel AMX, AVX-512 and AVX10 (through avx512_bf16), and Arm.
 BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
 
@@ -60,7 +62,7 @@ def has_bf16(device: str) -> bool:
 
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     with contextlib.suppress(OSError):
-        return not BF16_FLAGS.isdisjoint(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+        return not BF16_FLAGS.isdisjoint(CPU_FLAGS.read_text(encoding="utf-8").split())
     return False
 
 
