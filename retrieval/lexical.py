@@ -59,7 +59,8 @@ class LexicalIndex:
         total = np.zeros(self.count, dtype=np.float64)
         for word, times in sorted(Counter(words(query)).items()):  # one order of addition for one set of words
             rows, frequencies = self._postings.of(word)
-            total[rows] += times * self._idf(len(rows)) * (frequencies / (frequencies + self._norms[rows]))
+            saturated = frequencies / (frequencies + self._norms.take(rows))
+            np.add.at(total, rows, times * self._idf(len(rows)) * saturated)  # measured faster than total[rows] +=
         return total.astype(np.float32)
 
     def search(
@@ -85,7 +86,8 @@ class LexicalIndex:
         self._check_length("eligible", eligible)
         self._check_length("tie_rank", tie_rank)
         scores = self.scores(query)
-        rows = np.flatnonzero(scores if eligible is None else scores * eligible)
+        matching = scores > 0 if eligible is None else (scores > 0) & eligible
+        rows = np.flatnonzero(matching)
         best = rows[best_first(scores[rows], rows, k=k, tie_rank=tie_rank)]
         return best, scores[best]
 
