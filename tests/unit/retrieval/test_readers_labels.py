@@ -211,6 +211,10 @@ def test_home_depot_has_its_products_and_judgments(shared_data):
     catalog = tabular(shared_data / "homedepot")
     products = read(catalog)
     assert len(products) == catalog.report.rows == 54_667
+    table = pq.read_table(shared_data / "homedepot" / "products.parquet").to_pylist()
+    for place in (0, 9, 54_666):
+        assert products[place].product_id == table[place]["product_id"]
+        assert products[place].title == table[place]["title"].strip()
     with (shared_data / "homedepot" / "queries.csv").open(encoding="utf-8", newline="") as file:
         queries = [Query(row["query_id"], row["text"].strip()) for row in csv.DictReader(file)]
     assert catalog.queries() == queries
