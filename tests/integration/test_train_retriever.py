@@ -1,0 +1,263 @@
+"""Fine-tuning from judgments to a folder that anybody's sentence-transformers opens."""
+
+import json
+import logging
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from indexing.errors import ConfigError, SourceDataError, StorageError, VectorError
+from retrieval import contrastive
+from retrieval.config import ContrastiveConfig, EncoderConfig, Precision, RuntimeConfig, TextConfig
+from retrieval.contrastive import train_retriever
+from retrieval.encoder import DualEncoder
+from retrieval.fingerprint import tower_fingerprint
+from retrieval.learner import Learner
+from retrieval.pairs import training_pairs
+from retrieval.records import Judgment, Query
+
+RUNTIME = RuntimeConfig(device="cpu", threads=1)
+RECIPE = ContrastiveConfig(
+    epochs=4, batch_size=16, learning_rate=2e-3, min_grade=2, patience=9, precision=Precision.fp32, seed=3,
+    freeze_embeddings=False,
+)  # fmt: skip
+
+
+@pytest.fixture
+def train(tiny_model_folder, tiny_products, tiny_queries, tiny_judgments, tmp_path):
+    """Train on the toy shop with whatever a test wants to be different."""
+
+    def run(config=RECIPE, out="model", **changes):
+        arguments = {
+            "encoder": EncoderConfig(model=str(tiny_model_folder), query_max_tokens=16),
+            "runtime": RUNTIME,
+            "queries": tiny_queries,
+            "judgments": tiny_judgments,
+            "product_texts": {product.product_id: product.title for product in tiny_products},
+            "dev_query_ids": {"q-red-mouse", "q-acme-chair"},
+            "out": tmp_path / out,
+            "progress": False,
+        }
+        return train_retriever(config, **arguments | changes)
+
+    return run
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def test_training_improves_the_dev_queries_and_keeps_the_best(train, tmp_path):
+    report = train()
+    assert report.dev_after > report.dev_before + 0.05
+    assert report.dev_after == max(point.ndcg for point in report.dev)
+    assert [point.epoch for point in report.dev] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert report.best_epoch == max(report.dev, key=lambda point: point.ndcg).epoch
+    assert report.queries == 8
+    assert report.pairs == 8 * 5  # every type has five variants, all of grade 2 or 3
+    assert report.steps == len(report.losses) == 4 * 3
+    assert np.mean(report.losses[-3:]) < np.mean(report.losses[:3])
+
+
+def test_the_folder_is_plain_sentence_transformers_with_a_record(train, tmp_path, tiny_products):
+    from sentence_transformers import SentenceTransformer
+
+    report = train()
+    texts = [product.title for product in tiny_products[:5]]
+    encoder = DualEncoder.open(EncoderConfig(model=str(tmp_path / "model"), query_max_tokens=0), RUNTIME)
+    plain = SentenceTransformer(str(tmp_path / "model"), device="cpu")
+    assert encoder.settings.query_max_tokens == 16
+    assert encoder.settings.product_max_tokens == 64  # the model's own, not the length of training
+    assert np.abs(plain.encode_document(texts) - encoder.encode_products(texts)).max() < 1e-6
+    assert np.abs(plain.encode_query(texts) - encoder.encode_queries(texts)).max() < 1e-6
+    record = json.loads((tmp_path / "model" / "training.json").read_text())
+    assert record["trainer"]["temperature"] == RECIPE.temperature
+    assert record["report"]["losses"] == list(report.losses)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert not [path for path in (tmp_path / "model").rglob("*") if path.suffix in (".bin", ".pt")]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(train, tmp_path):
+    short = replace(RECIPE, epochs=1)
+    first, second = train(short, "first"), train(short, "second")
+    train(replace(short, seed=4), "third")
+    one, two, three = (weights(tmp_path / name) for name in ("first", "second", "third"))
+    assert first.losses == second.losses
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+    assert any(not np.array_equal(one[name], three[name]) for name in one)
+
+
+def test_training_leaves_the_callers_random_numbers_alone(train):
+    import torch
+
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(replace(RECIPE, epochs=1))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_training_that_hurts_gives_the_untrained_model_back(train, tmp_path, tiny_model_folder):
+    report = train(replace(RECIPE, learning_rate=1.0, patience=1))
+    assert report.best_epoch == 0.0
+    assert report.stopped_early
+    assert report.steps == 3  # one epoch, one look, no patience left
+    before, after = weights(tiny_model_folder), weights(tmp_path / "model")
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_frozen_embeddings_stay_and_the_rest_learns(train, tmp_path, tiny_model_folder):
+    train(replace(RECIPE, freeze_embeddings=True))
+    before, after = weights(tiny_model_folder), weights(tmp_path / "model")
+    words = "embeddings.word_embeddings.weight"
+    assert np.array_equal(before[words], after[words])
+    assert not np.array_equal(
+        before["encoder.layer.0.output.dense.weight"], after["encoder.layer.0.output.dense.weight"]
+    )
+
+
+def test_without_dev_queries_every_epoch_is_trained(train):
+    report = train(dev_query_ids=set())
+    assert (report.dev, report.dev_before, report.dev_after, report.dev_queries) == ((), None, None, 0)
+    assert (report.steps, report.best_epoch, report.stopped_early) == (4 * 4, 4.0, False)
+
+
+def test_dev_queries_are_drawn_when_none_are_named(train):
+    report = train(replace(RECIPE, dev_share=0.2, epochs=1), dev_query_ids=None)
+    assert (report.queries, report.dev_queries) == (8, 2)
+
+
+def test_several_evaluations_an_epoch_are_spread_over_it(train):
+    report = train(replace(RECIPE, epochs=1, evaluations=3))
+    assert [point.step for point in report.dev] == [0, 1, 2, 3]
+
+
+def test_prompts_are_trained_with_and_written(train, tmp_path, tiny_model_folder):
+    encoder = EncoderConfig(model=str(tiny_model_folder), query_prompt="for you: ", product_prompt="new ")
+    train(replace(RECIPE, epochs=1), encoder=encoder)
+    fields = tower_fingerprint(tmp_path / "model", EncoderConfig(), TextConfig()).fields
+    assert (fields["query_prompt"], fields["product_prompt"]) == ("for you: ", "new ")
+
+
+def test_bf16_trains_where_the_device_has_it_and_says_so_where_not(train, monkeypatch, caplog):
+    bf16 = replace(RECIPE, epochs=1, precision=Precision.bf16)
+    monkeypatch.setattr(contrastive, "has_bf16", lambda _: True)
+    with_it = train(bf16, "with")
+    monkeypatch.setattr(contrastive, "has_bf16", lambda _: False)
+    with caplog.at_level(logging.WARNING):
+        without = train(bf16, "without")
+    assert (with_it.precision, without.precision) == ("bf16", "fp32")
+    assert "trainer.precision=bf16, but this cpu has no bfloat16 arithmetic; training in fp32" in caplog.text
+    assert with_it.losses != without.losses
+    assert with_it.losses == pytest.approx(without.losses, rel=0.05)
+
+
+def test_thirty_two_pairs_can_be_learned_by_heart(tiny_model_folder, tiny_products):
+    queries = [Query(str(number), product.title) for number, product in enumerate(tiny_products[:32])]
+    judgments = [Judgment(str(number), product.product_id, 3) for number, product in enumerate(tiny_products[:32])]
+    texts = {product.product_id: product.description for product in tiny_products}
+    config = replace(RECIPE, learning_rate=3e-3, temperature=0.05)
+    tower = DualEncoder.open(EncoderConfig(model=str(tiny_model_folder)), RUNTIME)
+    pairs = training_pairs(queries, judgments, texts, min_grade=1)
+    learner = Learner(tower, pairs, config=config)
+    (batch,) = pairs.epoch(np.random.default_rng(0), max_positives=1, batch_size=64)
+    assert len(batch.queries) == 32
+    losses = [learner.step(batch, rate_share=1.0) for _ in range(60)]
+    assert losses[0] > 1.5
+    assert np.mean(losses[-5:]) < losses[0] / 5
+
+
+def test_a_step_learns_from_the_vectors_and_the_mask_that_serving_and_judgments_give(
+    tiny_model_folder, tiny_products, tiny_queries, tiny_judgments
+):
+    import torch
+
+    from retrieval.infonce import info_nce
+
+    texts = {product.product_id: product.title for product in tiny_products}
+    tower = DualEncoder.open(EncoderConfig(model=str(tiny_model_folder)), RUNTIME)
+    pairs = training_pairs(tiny_queries, tiny_judgments, texts, min_grade=2)
+    (batch,) = pairs.epoch(np.random.default_rng(0), max_positives=2, batch_size=64)
+    queries = tower.encode_queries([pairs.queries[row] for row in batch.queries])
+    products = tower.encode_products([pairs.products[row] for row in batch.products])
+    loss = float(Learner(tower, pairs, config=RECIPE).loss(batch))
+
+    def expected(known):
+        return float(info_nce(torch.from_numpy(queries), torch.from_numpy(products), known, temperature=0.05))
+
+    assert loss == pytest.approx(expected(torch.from_numpy(batch.known)), abs=1e-5)
+    assert abs(loss - expected(torch.eye(20, dtype=torch.bool))) > 0.05  # the mask matters here
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_batch(train, tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(Learner, "loss", lambda *_: torch.tensor(torch.nan))
+    with pytest.raises(VectorError, match=r"training loss is nan for a batch with the queries '.*', '.*', '.*' and \d"):
+        train()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_to_learn_from_is_said_before_the_model_is_opened(train, tmp_path):
+    with pytest.raises(SourceDataError, match=r"trainer\.min_grade=9, .* 8 training queries are grade 0: \d+"):
+        train(replace(RECIPE, min_grade=9), encoder=EncoderConfig(model="no such model"))
+
+
+def test_a_folder_that_holds_something_is_refused_first(train, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.txt").write_text("x")
+    with pytest.raises(StorageError, match="model exists and is not empty"):
+        train(judgments=[])
+    (tmp_path / "model" / "mine.txt").unlink()
+    train(replace(RECIPE, epochs=1))
+    assert (tmp_path / "model" / "modules.json").exists()
+
+
+def test_an_interrupted_write_leaves_nothing(train, tmp_path, monkeypatch):
+    from indexing import storage
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(storage, "publish_folder", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(RECIPE, epochs=1))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_training_writes_nothing_to_the_working_folder_and_no_logs(train, tmp_path, monkeypatch, capfd):
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    train(replace(RECIPE, epochs=1))
+    assert list((tmp_path / "cwd").iterdir()) == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_model_without_normalize_is_saved_with_one(train, tmp_path, tiny_model_folder):
+    folder = Path(shutil.copytree(tiny_model_folder, tmp_path / "raw"))
+    entries = json.loads((folder / "modules.json").read_text())
+    (folder / "modules.json").write_text(json.dumps(entries[:2]))
+    train(replace(RECIPE, epochs=1), encoder=EncoderConfig(model=str(folder)))
+    saved = json.loads((tmp_path / "model" / "modules.json").read_text())
+    assert [entry["type"].rpartition(".")[2] for entry in saved] == ["Transformer", "Pooling", "Normalize"]
+
+
+def test_a_mistyped_model_is_a_configuration_error(train):
+    with pytest.raises(ConfigError, match="model folder nowhere does not exist"):
+        train(encoder=EncoderConfig(model="nowhere"))
+
+
+def test_the_recipe_refuses_what_cannot_be_meant():
+    for changes, message in (
+        ({"epochs": 0}, r"trainer\.epochs must be at least 1, got 0"),
+        ({"min_grade": 0}, r"trainer\.min_grade must be at least 1, got 0"),
+        ({"dev_share": 1.0}, r"trainer\.dev_share in \[0, 1\), got 0\.1 and 1\.0"),
+        ({"batch_size": 1}, r"trainer\.batch_size must be at least 2"),
+        ({"temperature": 0.0}, r"trainer\.temperature and trainer\.learning_rate must be > 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ContrastiveConfig(**changes)
