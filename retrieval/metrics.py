@@ -9,7 +9,7 @@ A product that stands twice in a ranking would be paid twice (so an NDCG above 1
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
+from itertools import islice, repeat
 from typing import TypeAlias
 
 Grades: TypeAlias = Mapping[str, int]
@@ -18,8 +18,29 @@ Grades: TypeAlias = Mapping[str, int]
 Measure: TypeAlias = Callable[[Sequence[str], Grades], float]
 """A measure of one query: (ranked product ids, grades) -> value."""
 
+Discount: TypeAlias = Callable[[int], float]
+"""Rank, from 1 -> what a gain at that rank is divided by."""
 
-def ndcg(ranked: Sequence[str], grades: Grades, *, k: int, gains: Mapping[int, float] | None = None) -> float:
+
+def by_log2(rank: int) -> float:
+    """Return log2(rank + 1), the usual discount (trec_eval 9, m_ndcg_cut.c)."""
+    return math.log2(rank + 1)
+
+
+def by_rank(rank: int) -> float:
+    """Return the rank itself, a steeper discount (cheat-at-search, eval.py: ``1 / log2(2**rank)``)."""
+    return float(rank)
+
+
+def ndcg(
+    ranked: Sequence[str],
+    grades: Grades,
+    *,
+    k: int | None,
+    gains: Mapping[int, float] | None = None,
+    discount: Discount = by_log2,
+    ideal_grade: int | None = None,
+) -> float:
     """Return the normalised discounted cumulated gain of the first ``k`` products.
 
     The sum of ``gain(grade) / log2(rank + 1)`` over the first ``k`` ranks, divided by the same sum for the ideal
@@ -28,25 +49,47 @@ def ndcg(ranked: Sequence[str], grades: Grades, *, k: int, gains: Mapping[int, f
     Args:
         ranked: Product ids, best first, each once.
         grades: Grades of this query.
-        k: Cut-off, at least 1.
+        k: Cut-off, at least 1; ``None`` measures the whole ranking.
         gains: Grade -> gain, for every grade that occurs; ``None`` takes the grade itself (linear). See
             ``exponential_gains`` for the other usual choice.
+        discount: What a gain is divided by.
+        ideal_grade: Divide by a ranking that holds this grade at every one of the ``k`` places, whether so many
+            products have it or not; ``None`` takes the best judged products.
 
     Returns:
         A value in [0, 1]; 0 when nothing is ranked or no judged product has a gain.
 
     Raises:
-        ValueError: If ``k`` < 1, a product is ranked twice, a grade is negative, or ``gains`` lacks one.
+        ValueError: If ``k`` < 1, a product is ranked twice, a grade is negative, ``gains`` lacks one, or
+            ``ideal_grade`` comes without ``k``.
 
     Source: Jarvelin & Kekalainen, ACM TOIS 20(4), 2002; the discount log2(rank + 1) is trec_eval's (m_ndcg_cut.c), the
     exponential gain that of Burges et al., ICML 2005.
     """
-    _require_cutoff(k)
     _refuse_repeats(ranked)
-    ideal = _dcg(sorted((_gain(grade, gains) for grade in grades.values()), reverse=True), k)
+    ideal = ideal_dcg(grades, k=k, gains=gains, discount=discount, ideal_grade=ideal_grade)
     if ideal <= 0:
         return 0.0
-    return _dcg((_gain(grades.get(product_id, 0), gains) for product_id in ranked), k) / ideal
+    return _dcg((gain_of(grades.get(product_id, 0), gains) for product_id in ranked), k, discount) / ideal
+
+
+def ideal_dcg(
+    grades: Grades,
+    *,
+    k: int | None,
+    gains: Mapping[int, float] | None = None,
+    discount: Discount = by_log2,
+    ideal_grade: int | None = None,
+) -> float:
+    """Return what ``ndcg`` divides by; parameters and errors are its own."""
+    if k is not None:
+        _require_cutoff(k)
+    if ideal_grade is None:
+        best = sorted((gain_of(grade, gains) for grade in grades.values()), reverse=True)
+        return _dcg(best, k, discount)
+    if k is None:
+        raise ValueError(f"an ideal of grade {ideal_grade} at every place needs a cut-off, got k=None")
+    return _dcg(repeat(gain_of(ideal_grade, gains), k), k, discount)
 
 
 def recall(ranked: Sequence[str], grades: Grades, *, k: int, min_grade: int = 1) -> float:
@@ -153,8 +196,14 @@ def has_gain(grades: Grades) -> bool:
     return any(grade > 0 for grade in grades.values())
 
 
-def mean_over(qrels: Mapping[str, Grades], run: Mapping[str, Sequence[tuple[str, float]]], measure: Measure) -> float:
-    """Return the mean of a measure over all queries that have a grade above 0.
+def mean_over(
+    qrels: Mapping[str, Grades],
+    run: Mapping[str, Sequence[tuple[str, float]]],
+    measure: Measure,
+    *,
+    counted: Callable[[Grades], bool] = has_gain,
+) -> float:
+    """Return the mean of a measure over all queries that count: by default those with a grade above 0.
 
     A judged query that the run does not answer scores 0; queries whose grades are all 0 are left out (count them with
     ``has_gain``); queries of the run without judgments are ignored. Leaving out unanswered queries instead would pay a
@@ -164,9 +213,10 @@ def mean_over(qrels: Mapping[str, Grades], run: Mapping[str, Sequence[tuple[str,
         qrels: query_id -> product_id -> grade.
         run: query_id -> (product_id, score), best first. The order counts, scores are not read.
         measure: For example ``partial(ndcg, k=10)``.
+        counted: Tells from a query's grades whether it counts.
 
     Returns:
-        The mean, or 0 when no query has a grade above 0.
+        The mean, or 0 when no query counts.
 
     Raises:
         ValueError: As the measure does.
@@ -174,16 +224,17 @@ def mean_over(qrels: Mapping[str, Grades], run: Mapping[str, Sequence[tuple[str,
     values = [
         measure([product_id for product_id, _ in run.get(query_id, ())], grades)
         for query_id, grades in qrels.items()
-        if has_gain(grades)
+        if counted(grades)
     ]
     return math.fsum(values) / len(values) if values else 0.0
 
 
-def _dcg(gains: Iterable[float], k: int) -> float:
-    return sum(gain / math.log2(rank + 1) for rank, gain in enumerate(islice(gains, k), start=1))
+def gain_of(grade: int, gains: Mapping[int, float] | None) -> float:
+    """Return the gain of a grade; ``None`` for ``gains`` takes the grade itself.
 
-
-def _gain(grade: int, gains: Mapping[int, float] | None) -> float:
+    Raises:
+        ValueError: If the grade is negative, or ``gains`` lacks it.
+    """
     if grade < 0:
         raise ValueError(f"grades must be 0 or more, got {grade}")
     if gains is None:
@@ -194,6 +245,10 @@ def _gain(grade: int, gains: Mapping[int, float] | None) -> float:
             return 0.0
         raise ValueError(f"gains must have every grade that occurs, got {dict(gains)} and met grade {grade}")
     return gains[grade]
+
+
+def _dcg(gains: Iterable[float], k: int | None, discount: Discount) -> float:
+    return sum(gain / discount(rank) for rank, gain in enumerate(islice(gains, k), start=1))
 
 
 def _relevant(grades: Grades, min_grade: int) -> set[str]:

@@ -7,6 +7,7 @@ import pytest
 
 from retrieval.metrics import (
     average_precision,
+    by_rank,
     condensed,
     exponential_gains,
     has_gain,
@@ -48,6 +49,24 @@ def test_gains_may_be_fractions_and_need_not_name_grade_0():
     assert ndcg(["x", "s"], {"s": 10, "e": 100}, k=2, gains={100: 1.0, 10: 0.1}) == pytest.approx(
         (0.1 / math.log2(3)) / (1 + 0.1 / math.log2(3))
     )
+
+
+def test_without_a_cutoff_the_whole_ranking_and_the_whole_ideal_count():
+    gained = 2 / math.log2(3) + 3 / math.log2(5) + 1 / math.log2(7)
+    ideal = 3 + 2 / math.log2(3) + 2 / math.log2(4) + 1 / math.log2(5)
+    assert ndcg(RANKED, GRADES, k=None) == pytest.approx(gained / ideal, abs=1e-15)
+
+
+def test_a_discount_by_rank_and_a_fixed_ideal_give_the_figure_of_cheat_at_search():
+    # Exact at ranks 1 and 3, Partial at 2; the ideal is Exact at all ten ranks: 3 * (1 + 1/2 + ... + 1/10) = 8.787.
+    grades = {"a": 2, "b": 1, "c": 2}
+    found = ndcg(["a", "b", "c"], grades, k=10, gains={0: 0, 1: 1, 2: 3}, discount=by_rank, ideal_grade=2)
+    assert found == pytest.approx((3 + 1 / 2 + 3 / 3) / 8.7869, abs=1e-5)
+
+
+def test_a_fixed_ideal_without_a_cutoff_is_refused():
+    with pytest.raises(ValueError, match="an ideal of grade 2 at every place needs a cut-off, got k=None"):
+        ndcg(["a"], {"a": 2}, k=None, ideal_grade=2)
 
 
 def test_a_grade_without_a_gain_is_refused():
