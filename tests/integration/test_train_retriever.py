@@ -171,7 +171,7 @@ def test_thirty_two_pairs_can_be_learned_by_heart(tiny_model_folder, tiny_produc
     assert np.mean(losses[-5:]) < losses[0] / 5
 
 
-def test_a_step_learns_from_the_vectors_and_the_mask_that_serving_and_judgments_give(
+def test_the_loss_of_a_step_is_that_of_the_served_vectors_under_the_mask(
     tiny_model_folder, tiny_products, tiny_queries, tiny_judgments
 ):
     import torch
@@ -184,7 +184,7 @@ def test_a_step_learns_from_the_vectors_and_the_mask_that_serving_and_judgments_
     (batch,) = pairs.epoch(np.random.default_rng(0), max_positives=2, batch_size=64)
     queries = tower.encode_queries([pairs.queries[row] for row in batch.queries])
     products = tower.encode_products([pairs.products[row] for row in batch.products])
-    loss = float(Learner(tower, pairs, config=RECIPE).loss(batch))
+    loss = Learner(tower, pairs, config=RECIPE).loss(batch).item()
 
     def expected(known):
         return float(info_nce(torch.from_numpy(queries), torch.from_numpy(products), known, temperature=0.05))
