@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from indexing import storage
 from indexing.errors import SourceDataError
 from retrieval.records import Product, Scalar
+from retrieval.text import scalar_text
 
 FORMAT = 1
 FORMAT_KEY = b"shortlist.products"
@@ -42,14 +43,16 @@ EXTRA_TYPES = (_TEXT, pa.float64(), pa.int64(), pa.bool_())
 _SPOOLED = CORE.append(pa.field("extra", _TEXT))
 _ROW_GROUP = 16_384  # rows; with 60 attributes each (Icecat) some 30 MB of Arrow memory
 _INT64 = range(-(2**63), 2**63)
+_EXACT = range(-(2**53), 2**53 + 1)  # the integers that a float64 holds
 
 
 def write_products(path: Path, batches: Iterable[Sequence[Product]]) -> storage.FileDigest:
     """Write products to a new Parquet file, in the order they come.
 
     An extra column is integers, decimals (integers among them included), yes/no, or text; one whose values are of
-    several kinds becomes text (``true``, ``4``, ``4.5``). A product that lacks an extra column has null there, as has
-    one whose price or extra value is NaN or infinite. That ids are unique is for the reader of the catalogue to see to.
+    several kinds, or too large for 64 bits, becomes text (`scalar_text`, so that a text template renders it as before).
+    A product that lacks an extra column has null there, as has one whose price or extra value is NaN or infinite. That
+    ids are unique is for the reader of the catalogue to see to.
 
     Args:
         path: Must not exist. A folder ``<name>.spool`` lies beside it meanwhile.
@@ -64,7 +67,7 @@ def write_products(path: Path, batches: Iterable[Sequence[Product]]) -> storage.
     storage.remove_folder(spool)  # left by a build that was killed
     storage.make_folder(spool)
     try:
-        kinds: dict[str, set[type]] = {}
+        kinds: dict[str, set[str]] = {}
         with _parquet(spool / "rows.parquet", _SPOOLED) as (writer, _):
             for batch in batches:
                 if batch:
@@ -97,7 +100,7 @@ def _parquet(path: Path, schema: pa.Schema) -> Iterator[tuple[pq.ParquetWriter, 
             yield writer, file
 
 
-def _spooled(batch: Sequence[Product], kinds: dict[str, set[type]]) -> pa.RecordBatch:
+def _spooled(batch: Sequence[Product], kinds: dict[str, set[str]]) -> pa.RecordBatch:
     columns = {
         "product_id": [product.product_id for product in batch],
         "title": [product.title for product in batch],
@@ -114,8 +117,8 @@ def _spooled(batch: Sequence[Product], kinds: dict[str, set[type]]) -> pa.Record
         raise SourceDataError(f"expected valid Unicode in every text, got {error.object!r}: {error.reason}") from error
 
 
-def _extra_json(product: Product, kinds: dict[str, set[type]]) -> str:
-    """Return the extra values of a product as JSON, and take note of the type of each."""
+def _extra_json(product: Product, kinds: dict[str, set[str]]) -> str:
+    """Return the extra values of a product as JSON, and take note of the kind of each."""
     values = {name: _finite(value) for name, value in product.extra.items()}
     for name, value in values.items():
         if name not in kinds:
@@ -125,7 +128,7 @@ def _extra_json(product: Product, kinds: dict[str, set[type]]) -> str:
                 f"extra column {name!r} of product {product.product_id!r} must hold text, a number or a yes/no value, "
                 f"got {type(value).__name__}"
             )
-        kinds.setdefault(name, set()).update(_kinds_of(value))
+        kinds.setdefault(name, set()).add(_kind(value))
     return json.dumps(values, ensure_ascii=False)
 
 
@@ -141,19 +144,31 @@ def _finite(value: Any) -> Any:  # noqa: ANN401 - any scalar goes through
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _kinds_of(value: Scalar) -> set[type]:
-    """The kinds that a column must be able to hold for ``value``; an integer beyond 64 bits needs text."""
-    if value is None:
-        return set()
-    return {int, str} if type(value) is int and value not in _INT64 else {type(value)}
+def _kind(value: Scalar) -> str:
+    """Return what a column must be able to hold for ``value``."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "yes/no"
+        case int() if value in _EXACT:
+            return "small integer"
+        case int() if value in _INT64:
+            return "integer"
+        case float():
+            return "decimal"
+    return "text"
 
 
-def _type(kinds: set[type]) -> pa.DataType:
-    if kinds == {bool}:
+def _type(kinds: set[str]) -> pa.DataType:
+    held = kinds - {"nothing"}
+    if not held:
+        return _TEXT
+    if held == {"yes/no"}:
         return pa.bool_()
-    if kinds == {int}:
+    if held <= {"small integer", "integer"}:
         return pa.int64()
-    return pa.float64() if kinds in ({float}, {int, float}) else _TEXT
+    return pa.float64() if held <= {"small integer", "decimal"} else _TEXT
 
 
 def _write_typed(path: Path, spooled: Path, types: dict[str, pa.DataType]) -> storage.FileDigest:
@@ -171,7 +186,7 @@ def _write_typed(path: Path, spooled: Path, types: dict[str, pa.DataType]) -> st
 
 def _column(values: list[Any], type_: pa.DataType) -> pa.Array:
     if type_ == _TEXT:
-        values = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+        values = [None if value is None else scalar_text(value) for value in values]
     if type_ == pa.float64():
-        values = [None if value is None else float(value) for value in values]  # Arrow refuses integers beyond 2**53
+        values = [None if value is None else float(value) for value in values]
     return pa.array(values, type_)
