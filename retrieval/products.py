@@ -20,10 +20,9 @@ from indexing.types import BoolVector, IntVector
 from retrieval.filters import NUMBER, TEXT, Column, Filters, conjunctions, kind_of, shown
 from retrieval.product_file import CORE, EXTRA_TYPES, FORMAT, FORMAT_KEY, write_products
 from retrieval.records import Product
-from retrieval.suggestions import did_you_mean
+from retrieval.suggestions import did_you_mean, listed
 
 _ATTRIBUTE = "attributes."
-_LISTED = 10  # attributes named in a message, at most
 _KEPT = 64  # columns kept ready to compare: more than a shop filters on, and no more memory than the table itself
 
 
@@ -155,17 +154,13 @@ class ProductTable:
         """Return the Arrow column that a filter names."""
         if name in self._extra or (name in CORE.names and name != "attributes"):
             return self._table[name]
-        attributes = self._table["attributes"]
-        known = self._attribute_names()
-        if name.startswith(_ATTRIBUTE) and name.removeprefix(_ATTRIBUTE) in known:
-            return pc.map_lookup(attributes, name.removeprefix(_ATTRIBUTE), "first")
-        columns = [column for column in self._table.column_names if column != "attributes"]
-        listed = [_ATTRIBUTE + attribute for attribute in known]
-        more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
-        raise InvalidQuery(
-            f"there is no column {name!r} to filter on{did_you_mean(name, [*columns, *listed]) or '.'} "
-            f"Columns: {', '.join([*columns, *listed[:_LISTED]])}{more}"
-        )
+        attributes = self._attribute_names()
+        if name.startswith(_ATTRIBUTE) and name.removeprefix(_ATTRIBUTE) in attributes:
+            return pc.map_lookup(self._table["attributes"], name.removeprefix(_ATTRIBUTE), "first")
+        choices = [column for column in self._table.column_names if column != "attributes"]
+        choices += [_ATTRIBUTE + attribute for attribute in attributes]
+        meant = _ATTRIBUTE + name if name in attributes else name
+        raise InvalidQuery(f"there is no column {name!r} to filter on {listed(choices)}{did_you_mean(meant, choices)}")
 
     def _attribute_names(self) -> list[str]:
         """Every attribute that some product has, sorted."""
