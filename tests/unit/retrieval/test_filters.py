@@ -116,11 +116,13 @@ def test_a_column_is_read_once_and_the_oldest_is_dropped_when_there_are_many(tab
     [
         (
             [("prise", "<", 5)],
-            r"no column 'prise' to filter on; did you mean 'price'\? Columns: product_id, .*, n, new, code",
+            r"no column 'prise' to filter on \(there: product_id, .*, new, code, attributes\.size, .*\)",
         ),
-        ([("attributes.siz", "<", 5)], r"no column 'attributes\.siz' to filter on; did you mean 'attributes\.size'\?"),
-        ([("zzz", "<", 5)], r"no column 'zzz' to filter on\. Columns: product_id"),
-        ([("attributes", "==", "x")], "no column 'attributes' to filter on.* attributes.size, attributes.wireless"),
+        ([("prise", "<", 5)], r"; did you mean 'price'\?$"),
+        ([("attributes.siz", "<", 5)], r"no column 'attributes\.siz' .*; did you mean 'attributes\.size'\?$"),
+        ([("wireless", "==", True)], r"no column 'wireless' .*; did you mean 'attributes\.wireless'\?$"),
+        ([("zzz", "<", 5)], r"no column 'zzz' .*attributes\.wireless\)$"),
+        ([("attributes", "==", "x")], "no column 'attributes' to filter on"),
         ([("brand", "==", 365)], r"column 'brand' holds text, got 365 \(int\); .*quote it: brand=\"\.\.\.\""),
         ([("price", "<", "50")], r"column 'price' holds number, got '50' \(str\)"),
         ([("price", "==", True)], r"column 'price' holds number, got True \(bool\)"),
