@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -87,6 +88,12 @@ def test_survey_counts_tokens_as_the_counter_does(tmp_path, tiny_model_folder):
         "75.0 % of the texts have more than the 3 tokens that the model reads; it will not see the rest: "
         "put what matters first in text.fields, or raise the encoder's product_max_tokens"
     )
+
+
+def test_rows_set_aside_are_written_where_the_caller_wants_them(tmp_path):
+    shop, quarantine = catalog(tmp_path), tmp_path / "bad.jsonl"
+    survey(shop, TextTemplate(TextConfig()), None, quarantine=quarantine)
+    assert [json.loads(line)["row"] for line in quarantine.read_text().splitlines()] == [3, 5, 6]
 
 
 def test_survey_in_fail_mode_raises_at_the_first_batch_with_a_bad_row(tmp_path):
