@@ -45,18 +45,17 @@ def check_vectors(
 
 
 def check_queries(queries: npt.NDArray[Any], *, dim: int) -> FloatMatrix:
-    """Return ``queries`` as C-contiguous float32 [q, d]; any length will do, NaN and infinities will not.
+    """Return ``queries`` as C-contiguous float32 [q, d]; any length will do that float32 can square (up to 1e19).
 
     Raises:
         VectorError: If shape or dtype are wrong or a row is not finite.
     """
     _require_matrix(queries, dim=dim)
-    bad = np.flatnonzero(~np.isfinite(queries).all(axis=1))
+    with np.errstate(all="ignore"):  # an overflow is infinite, and refused
+        bad = np.flatnonzero(~np.isfinite(np.vecdot(queries, queries)))
     if bad.size:
         shown = ", ".join(map(str, bad[:_SHOWN])) + (", ..." if bad.size > _SHOWN else "")
-        raise VectorError(
-            f"{bad.size} of {len(queries)} query vectors are not finite (rows {shown}); encode them again"
-        )
+        raise VectorError(f"{bad.size} of {len(queries)} query vectors are not finite: rows {shown}; encode them again")
     return np.ascontiguousarray(queries)
 
 
@@ -90,4 +89,4 @@ def _require_matrix(vectors: npt.NDArray[Any], *, dim: int | None) -> None:
 def _complaint(vector: FloatVector, length: np.float32, name: str) -> str:
     if not np.isfinite(vector).all():
         return f"{name} is not finite"
-    return f"{name} is zero" if not vector.any() else f"{name} has length {length:.4g}"
+    return f"{name} is zero" if not vector.any() else f"{name} has length {length:.5g}"

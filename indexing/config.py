@@ -47,7 +47,7 @@ class HnswConfig(IndexConfig):
         ef_search: Beam width while searching; raised to the number of rows asked for when that is more.
     """
 
-    # Recall@100 by ef_search: .989 at 200, .995 at 300, .997 at 400. With 16 links and 100 while building .988 at 300.
+    # Recall@100 by ef_search: .989 at 200, .995 at 300, .997 at 400. With 16 links and 100 while building: .988 at 300.
     # @10 1.000, @1000 .989. The build takes 3 s.
     links: int = 32
     ef_construction: int = 200
@@ -71,9 +71,9 @@ class IvfSq8Config(IndexConfig):
     """
 
     # The lists visited decide, the codes hardly matter. Recall@100 over three seeds with 557 lists: .986 to .989
-    # visiting a quarter, .992 to .995 a third, .993 to .997 three eighths, .998 half; with 256 lists .995 visiting half.
-    # @10 1.000, @1000 .990. A larger catalogue needs a smaller share: set it, and let the gate say whether it holds.
-    # Refining twice k rows gains .002 over none, more gains nothing.
+    # visiting a quarter, .992 to .995 a third, .993 to .997 three eighths, .998 half; with 256 lists .995 visiting
+    # half. @10 1.000, @1000 .990. Refining twice k rows gains .002 over none, more gains nothing.
+    # A larger catalogue needs a smaller share of the lists: set it, and let the gate say whether it holds.
     lists: int = 0
     probes: int = 0
     refine_factor: float = 2.0
@@ -97,9 +97,9 @@ class IvfPqConfig(IndexConfig):
     """
 
     # Recall@100 with 48 bytes (d / 8), visiting three eighths of 557 lists, which hold .996: .985 refining 4 k rows,
-    # .994 refining 8 k, .995 refining 10 k, .996 refining 16 k. Visiting half of them and refining 10 k: .997; @10 .992,
-    # @1000 .990. 96 bytes need only 4 k, but train for 30 s where 48 train for 3: FAISS 1.15 is fast on sub-vectors of
-    # 8 dimensions and slow on 6 and 4.
+    # .994 refining 8 k, .995 refining 10 k, .996 refining 16 k. Visiting half and refining 10 k: .997; @10 .992, @1000
+    # .990. 96 bytes need only 4 k, but train for 30 s where 48 train for 3: FAISS 1.15 is fast on sub-vectors of 8
+    # dimensions and slow on 6 and 4.
     lists: int = 0
     probes: int = 0
     code_bytes: int = 0

@@ -250,7 +250,8 @@ def open_index(
     if verify:
         verify_files(folder, files, record, vectors)
     numbers = storage.map_array(folder / NUMBERS_FILE, "<i8", (record.count,))
-    if numbers.min() != 0 or len(np.unique(numbers)) != record.distinct or numbers.max() != record.distinct - 1:
+    fits = numbers.min() >= 0 and numbers.max() < record.distinct
+    if not fits or not np.bincount(numbers, minlength=record.distinct).all():
         raise ArtifactCorrupt(f"{folder / NUMBERS_FILE} does not number {record.distinct} vectors; build it again")
     faiss_kinds.set_threads(threads)
     index = faiss_kinds.read(folder / INDEX_FILE, record.plan.kind, count=record.distinct, dim=record.dim)

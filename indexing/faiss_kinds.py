@@ -27,17 +27,20 @@ _TRAIN_ROWS = 65_536  # 256 for each of the 256 centroids of a product quantiser
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """How a kind looks on disk (the first four bytes, ``index_write.cpp`` of FAISS 1.15) and once it is read."""
+    """How a kind looks on disk (first four bytes: ``index_write.cpp`` of FAISS 1.15), once read, and in its record."""
 
     fourcc: bytes
     class_name: str
+    parameters: frozenset[str]
 
+
+_LISTS = frozenset({"lists", "probes", "refine_factor", "seed"})
 
 _FILES = {
-    "flat": _File(b"IxFI", "IndexFlatIP"),
-    "hnsw": _File(b"IHNf", "IndexHNSWFlat"),
-    "ivf_sq8": _File(b"IwSq", "IndexIVFScalarQuantizer"),
-    "ivf_pq": _File(b"IwPQ", "IndexIVFPQ"),
+    "flat": _File(b"IxFI", "IndexFlatIP", frozenset()),
+    "hnsw": _File(b"IHNf", "IndexHNSWFlat", frozenset({"links", "ef_construction", "ef_search", "seed"})),
+    "ivf_sq8": _File(b"IwSq", "IndexIVFScalarQuantizer", _LISTS),
+    "ivf_pq": _File(b"IwPQ", "IndexIVFPQ", _LISTS | {"code_bytes"}),
 }
 
 
@@ -92,11 +95,13 @@ def checked_plan(kind: str, parameters: Parameters) -> Plan:
     """Return the plan that was written to disk.
 
     Raises:
-        ValueError: If there is no such kind, or a parameter is not a number.
+        ValueError: If there is no such kind, or its parameters are others or not numbers.
     """
-    if kind not in _FILES or any(not isinstance(value, int | float) for value in parameters.values()):
-        raise ValueError(f"no kind of index is {kind!r} with parameters {dict(parameters)}")
-    return Plan(kind, dict(parameters))
+    if kind not in _FILES or not isinstance(parameters, dict) or parameters.keys() != _FILES[kind].parameters:
+        raise ValueError(f"no kind of index is {kind!r} with parameters {parameters}")
+    if any(not isinstance(value, int | float) for value in parameters.values()):
+        raise ValueError(f"parameters of {kind} must be numbers, got {parameters}")
+    return Plan(kind, parameters)
 
 
 def construct(plan: Plan, *, dim: int) -> Any:  # noqa: ANN401 - faiss has no types

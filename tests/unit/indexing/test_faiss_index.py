@@ -1,0 +1,150 @@
+"""Building an index: what is resolved, what is refused, what is promised about threads and seeds."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from indexing import build_index
+from indexing.config import AutoConfig, FlatConfig, HnswConfig, IndexConfig, IvfPqConfig, IvfSq8Config
+from indexing.errors import ConfigError, VectorError
+from indexing.vectors import ArrayVectors
+
+
+def unit_rows(count, dim, seed=0):
+    rows = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def build(config, count=300, dim=16, **options):
+    return build_index(config, ArrayVectors(unit_rows(count, dim)), **options)
+
+
+def test_the_record_says_what_was_built_and_from_what():
+    import faiss
+
+    record = build(IvfSq8Config(), threads=1).record
+    assert (record.plan.kind, record.count, record.distinct, record.dim) == ("ivf_sq8", 300, 300, 16)
+    assert record.plan.parameters == {"lists": 69, "probes": 35, "refine_factor": 2.0, "seed": 7}
+    assert (record.faiss, record.threads) == (faiss.__version__, 1)
+    assert len(record.vectors_sha256) == 64
+    assert record.build_s > 0
+
+
+@pytest.mark.parametrize(
+    ("config", "count", "lists", "probes"),
+    [
+        (IvfSq8Config(), 1, 1, 1),
+        (IvfSq8Config(), 10, 10, 8),
+        (IvfSq8Config(), 100, 40, 20),
+        (IvfSq8Config(lists=8, probes=3), 100, 8, 3),
+        (IvfSq8Config(lists=8), 100, 8, 8),
+    ],
+)
+def test_lists_and_probes_follow_the_number_of_vectors(config, count, lists, probes):
+    parameters = build(config, count).record.plan.parameters
+    assert (parameters["lists"], parameters["probes"]) == (lists, probes)
+
+
+def test_more_lists_than_vectors_are_shrunk_and_that_is_said(caplog):
+    with caplog.at_level(logging.WARNING, "indexing"):
+        parameters = build(IvfSq8Config(lists=50, probes=40), count=20).record.plan.parameters
+    assert (parameters["lists"], parameters["probes"]) == (20, 20)
+    assert "index.lists=50 is more than the 20 distinct vectors: 20 lists are made" in caplog.text
+
+
+@pytest.mark.parametrize(("dim", "code_bytes"), [(16, 2), (24, 3), (20, 2), (7, 1), (64, 8), (384, 48)])
+def test_code_bytes_default_to_an_eighth_of_the_dimension_or_the_divisor_below(dim, code_bytes):
+    from indexing.faiss_kinds import plan
+
+    assert plan(IvfPqConfig(), count=256, dim=dim).parameters["code_bytes"] == code_bytes
+
+
+def test_code_bytes_that_do_not_divide_the_dimension_are_refused_with_those_near():
+    message = r"index\.code_bytes=100 does not divide the dimension 384; near it are \[96, 128\]"
+    with pytest.raises(ConfigError, match=message.replace(r"\[96, 128\]", r"\[64, 96, 128\]")):
+        build(IvfPqConfig(code_bytes=100), dim=384)
+
+
+def test_product_quantisation_of_too_few_vectors_is_refused_with_the_way_out():
+    message = r"index=ivf_pq needs at least 256 distinct vectors to train its codes, got 255; use index=flat"
+    with pytest.raises(ConfigError, match=message):
+        build(IvfPqConfig(), count=255)
+    assert build(IvfPqConfig(), count=256).count == 256
+
+
+def test_no_vectors_and_bad_vectors_are_refused():
+    with pytest.raises(VectorError, match="expected at least one vector to index, got none; is the catalogue empty"):
+        build(FlatConfig(), count=0)
+    vectors = unit_rows(3, 4)
+    vectors[1] = np.nan
+    with pytest.raises(VectorError, match="1 of 3 vectors cannot be indexed: row 1 is not finite"):
+        build_index(FlatConfig(), ArrayVectors(vectors))
+
+
+def test_a_configuration_of_no_kind_is_refused():
+    with pytest.raises(ConfigError, match="expected a flat, hnsw, ivf_sq8 or ivf_pq configuration, got IndexConfig"):
+        build(IndexConfig())
+
+
+def test_auto_is_resolved_and_its_reason_is_logged(caplog):
+    with caplog.at_level(logging.INFO, "indexing"):
+        record = build(AutoConfig(memory_gb=1)).record
+    assert record.plan.kind == "flat"
+    assert "index=auto: flat for 300 vectors of dimension 16: up to 100,000 vectors" in caplog.text
+
+
+@pytest.mark.parametrize("config", [FlatConfig(), HnswConfig(), IvfSq8Config(), IvfPqConfig()])
+def test_with_one_thread_the_same_input_gives_the_same_file(config, tmp_path):
+    first = build(config, threads=1).write(tmp_path / "first")
+    second = build(config, threads=1).write(tmp_path / "second")
+    assert first["faiss.index"] == second["faiss.index"]
+
+
+@pytest.mark.parametrize("kind", [HnswConfig, IvfSq8Config, IvfPqConfig])
+def test_another_seed_gives_another_index(kind, tmp_path):
+    first = build(kind(seed=1), threads=1).write(tmp_path / "first")
+    second = build(kind(seed=2), threads=1).write(tmp_path / "second")
+    assert first["faiss.index"] != second["faiss.index"]
+
+
+def test_threads_are_given_to_faiss_and_zero_leaves_them():
+    import faiss
+
+    build(FlatConfig(), count=2, threads=2)
+    assert faiss.omp_get_max_threads() == 2
+    build(FlatConfig(), count=2, threads=0)
+    assert faiss.omp_get_max_threads() == 2
+    build(FlatConfig(), count=2, threads=1)
+    assert faiss.omp_get_max_threads() == 1
+
+
+def test_a_query_that_faiss_would_answer_with_nothing_is_refused():
+    index = build(FlatConfig())
+    with pytest.raises(VectorError, match="1 of 1 query vectors are not finite"):
+        index.search(np.full((1, 16), np.nan, np.float32), 3)
+    with pytest.raises(VectorError, match="expected vectors of dimension 16, got 8"):
+        index.search(np.ones((1, 8), np.float32), 3)
+    with pytest.raises(ValueError, match="k must be at least 1, got -1"):
+        index.search(np.ones((1, 16), np.float32), -1)
+
+
+def test_a_tie_rank_of_another_length_is_refused_before_the_build():
+    with pytest.raises(ValueError, match=r"expected tie_rank as int64 \[300\], got int64 \[2\]"):
+        build(FlatConfig(), tie_rank=np.arange(2))
+
+
+@pytest.mark.parametrize(("kind", "values"), [("ivf_sq8", {"lists": 1}), ("hnsw", {}), ("flat", {"links": 3})])
+def test_parameters_of_another_kind_are_refused(kind, values):
+    from indexing.faiss_kinds import checked_plan
+
+    with pytest.raises(ValueError, match=f"no kind of index is '{kind}' with parameters"):
+        checked_plan(kind, values)
+
+
+def test_parameters_that_are_not_numbers_are_refused():
+    from indexing.faiss_kinds import checked_plan
+
+    values = {"lists": 4, "probes": "all", "refine_factor": 2.0, "seed": 7}
+    with pytest.raises(ValueError, match=r"parameters of ivf_sq8 must be numbers, got .*'probes': 'all'"):
+        checked_plan("ivf_sq8", values)
