@@ -115,3 +115,13 @@ def test_dimension_is_that_of_the_first_batch_and_holds_for_the_later_ones(tmp_p
     write_vectors(tmp_path, [*VECTORS, [1.0, 0.0]], pa.list_(pa.float32()))
     with pytest.raises(SourceDataError, match=r"vector: expected 3 numbers, got 2 \(1 row: 4\)"):
         read(tabular(tmp_path), batch_rows=3)
+
+
+def test_null_and_nan_in_vectors_of_a_fixed_size_are_set_aside(tmp_path):
+    vectors = [None, VECTORS[0], [1.0, None, 0.0], VECTORS[1]]
+    write_vectors(tmp_path, vectors, pa.list_(pa.float32(), 3))
+    catalog = tabular(tmp_path, on_bad_rows=BadRows.quarantine)
+    (batch,) = catalog.products()
+    assert [product.product_id for product in batch.products] == ["1", "3"]
+    np.testing.assert_allclose(batch.vectors, [[0.6, 0, 0.8], [0, 1, 0]], atol=1e-7)
+    assert catalog.report.problems == {"vector: missing": 1, "vector: not finite": 1}
