@@ -28,7 +28,7 @@ COLUMNS = {
     "price": "price",
 }
 CENTS = 100.0
-"""Prices are whole cents (../shared/data/README.md)."""
+"""Prices in the archives are whole cents: 4995 is 49.95."""
 
 ATTRIBUTE_PREFIXES = ("attr_t_", "attr_n_", "attr_b_")
 """Text, numbers and true/false."""
