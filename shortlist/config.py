@@ -38,11 +38,17 @@ class System(Enum):
     hybrid_rerank = "hybrid_rerank"
 
 
-class Gains(Enum):
-    """How a grade becomes a gain: the grade itself, or 2^grade - 1."""
+class Convention(Enum):
+    """How nDCG is computed, by the names of publications (docs/evaluation.md; shortlist.evaluation.conventions)."""
 
     linear = "linear"
     exponential = "exponential"
+    w_lin = "w_lin"
+    w_exp = "w_exp"
+    w_dt = "w_dt"
+    w_bin = "w_bin"
+    esci_paper = "esci_paper"
+    esci_released = "esci_released"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -119,7 +125,11 @@ class EvaluateConfig:
         run_depth: Length of the run files.
         recall_k: Cut-off of recall.
         recall_grade: Smallest grade that recall counts; RR and AP count every grade above 0.
-        gains: Gain of a grade in nDCG.
+        convention: How nDCG is computed.
+        raters: File of the raters' own grades inside the source (query or query_id, product_id, grade_1, grade_2, ...),
+            for the ceiling; may be absent.
+        popularity: A number column of the catalogue that parts head and tail queries; empty parts them by the number of
+            their relevant products.
     """
 
     catalog: CatalogConfig
@@ -130,7 +140,9 @@ class EvaluateConfig:
     run_depth: int = 1000
     recall_k: int = 100
     recall_grade: int = 2
-    gains: Gains = Gains.linear
+    convention: Convention = Convention.linear
+    raters: str = "rater_grades.csv"
+    popularity: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""

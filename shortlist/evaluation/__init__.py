@@ -3,15 +3,15 @@
 Importing this loads neither ir-measures nor jinja2; the functions that need them (extra ``eval``) do.
 """
 
-from shortlist.config import Gains
+from shortlist.config import Convention
 from shortlist.evaluation.evaluate import evaluate_runs
 from shortlist.evaluation.records import Evaluation, EvaluationOptions, Provenance, SystemResult, SystemRun
 from shortlist.evaluation.report import table, write_evaluation
 
 __all__ = [
+    "Convention",
     "Evaluation",
     "EvaluationOptions",
-    "Gains",
     "Provenance",
     "SystemResult",
     "SystemRun",

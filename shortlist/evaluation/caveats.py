@@ -13,7 +13,15 @@ _FEW_QUERIES = 50
 
 def caveats(evaluation: Evaluation) -> list[str]:
     """Return warnings in whole sentences, the gravest first; often none."""
-    return [caveat for caveat in (_judged_gap(evaluation), _unanswered(evaluation), _few(evaluation)) if caveat]
+    found = (
+        _judged_gap(evaluation),
+        _outside(evaluation),
+        _unanswered(evaluation),
+        _not_evaluated(evaluation),
+        _unjudged(evaluation),
+        _few(evaluation),
+    )
+    return [caveat for caveat in found if caveat]
 
 
 def _judged_gap(evaluation: Evaluation) -> str:
@@ -35,6 +43,34 @@ def _unanswered(evaluation: Evaluation) -> str:
         return ""
     counts = ", ".join(f"{name} {count}" for name, count in silent.items())
     return f"Queries left without an answer, each scored 0: {counts} of {evaluation.queries}."
+
+
+def _outside(evaluation: Evaluation) -> str:
+    gaps = evaluation.gaps
+    sentences = []
+    if gaps.outside:
+        sentences.append(
+            f"{gaps.outside} judgments, {gaps.outside_relevant} of them with a grade above 0, are of products that the "
+            f"catalogue does not hold, such as {', '.join(gaps.outside_examples)}: no system can find them, and they "
+            "stay in the ideal."
+        )
+    if gaps.outside_runs:
+        counts = ", ".join(f"{name} {count}" for name, count in gaps.outside_runs.items())
+        sentences.append(f"Ranked products that the catalogue does not hold: {counts}.")
+    return " ".join(sentences)
+
+
+def _not_evaluated(evaluation: Evaluation) -> str:
+    extra = {name: result.not_evaluated for name, result in evaluation.systems.items() if result.not_evaluated}
+    if not extra:
+        return ""
+    counts = ", ".join(f"{name} {count}" for name, count in extra.items())
+    return f"Answers to queries that are not evaluated (no judgments that count), ignored: {counts}."
+
+
+def _unjudged(evaluation: Evaluation) -> str:
+    count = evaluation.gaps.unjudged_queries
+    return f"{count} queries of the catalogue have no judgments and are in no number here." if count else ""
 
 
 def _few(evaluation: Evaluation) -> str:

@@ -5,38 +5,41 @@ from collections.abc import Iterable, Mapping
 
 from indexing.errors import SourceDataError
 from retrieval.records import Qrels, Run
-from shortlist.config import Gains
-
-# trec_eval's code allots memory by the highest grade of every query: a grade of 10,000,000 costs it 80 MB.
-MAX_GRADE = 1000
-# 2^10 - 1 = 1023 is what that leaves for exponential gains; no published scale goes beyond 4.
-MAX_EXPONENTIAL_GRADE = 10
+from shortlist.evaluation.conventions import MAX_GRADE, Rules
 
 _NAMED = 3  # offenders named in a message
 
 
-def check_qrels(qrels: Qrels, gains: Gains) -> None:
-    """Refuse judgments that no measure can read.
+def check_qrels(qrels: Qrels, rules: Rules) -> None:
+    """Refuse judgments that the convention cannot read.
 
     Raises:
-        SourceDataError: If a grade is not a whole number in 0..1000 (0..10 with exponential gains), naming up to
-            three, or an id could not stand in a TREC file.
+        SourceDataError: If a grade is not a whole number on the convention's scale (0..1000 with linear gains), naming
+            up to three, or an id could not stand in a TREC file.
     """
-    top = MAX_EXPONENTIAL_GRADE if gains is Gains.exponential else MAX_GRADE
+    scale = range(MAX_GRADE + 1) if rules.gains is None else rules.gains
     bad = [
         f"{grade!r} (query {query_id!r}, product {product_id!r})"
         for query_id, grades in qrels.items()
         for product_id, grade in grades.items()
-        if not (type(grade) is int and 0 <= grade <= top)
+        if type(grade) is not int or grade not in scale
     ]
     if bad:
         raise SourceDataError(
-            f"grades must be whole numbers from 0 to {top} with {gains.value} gains, got {len(bad)} others: "
-            f"{', '.join(bad[:_NAMED])}; map them where the judgments are read"
+            f"{_expected(rules)}, got {len(bad)} others: {', '.join(bad[:_NAMED])}; map them where the judgments are "
+            "read, or choose another convention"
         )
     check_ids(qrels, "query", "judgments")
     for query_id, grades in qrels.items():
         check_ids(grades, "product", f"judgments of query {query_id!r}")
+
+
+def _expected(rules: Rules) -> str:
+    if rules.scale_text and rules.gains is not None:
+        listed = ", ".join(map(str, rules.gains))
+        return f"grades must be one of {listed} under convention {rules.title} ({rules.scale_text})"
+    top = MAX_GRADE if rules.gains is None else max(rules.gains)
+    return f"grades must be whole numbers from 0 to {top} with {rules.title} gains"
 
 
 def check_run(name: str, run: Run) -> None:

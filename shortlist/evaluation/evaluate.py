@@ -11,17 +11,22 @@ from indexing.errors import ConfigError, SourceDataError
 from retrieval.records import Product, Qrels
 from shortlist.evaluation.checks import check_ids, check_known, check_qrels, check_run
 from shortlist.evaluation.compare import bootstrap_intervals, compare
+from shortlist.evaluation.conventions import RULES, conventions, evaluated
 from shortlist.evaluation.examples import extremes
-from shortlist.evaluation.measures import Scorer, conventions, evaluated, measure_names
+from shortlist.evaluation.facts import CatalogueFacts
+from shortlist.evaluation.measures import Scorer, measure_names
 from shortlist.evaluation.records import (
     Comparison,
     Evaluation,
     EvaluationOptions,
+    Gaps,
     Interval,
     Provenance,
     SystemResult,
     SystemRun,
 )
+from shortlist.evaluation.references import random_floors, rater_ceiling
+from shortlist.evaluation.slices import slices_of
 
 _PACKAGES = (
     "ir-measures",
@@ -37,6 +42,9 @@ _PACKAGES = (
 """Packages whose version can move a number of the report."""
 
 
+_NAMED = 3  # products named in a warning
+
+
 def evaluate_runs(
     dataset: str,
     qrels: Qrels,
@@ -45,21 +53,26 @@ def evaluate_runs(
     options: EvaluationOptions | None = None,
     products_for_display: Callable[[str], Product] | None = None,
     query_texts: Mapping[str, str] | None = None,
+    facts: CatalogueFacts | None = None,
+    raters: Mapping[str, Qrels] | None = None,
     provenance: Provenance | None = None,
     generated_at: str | None = None,
 ) -> Evaluation:
     """Measure every system on the same queries and compare them.
 
-    The means are over all queries with a grade above 0; a query that a system leaves unanswered scores 0.
+    The means are over all queries that count under the convention, by default those with a grade above 0; a query that
+    a system leaves unanswered scores 0.
 
     Args:
         dataset: Name of the catalogue, for the report.
         qrels: query_id -> product_id -> grade.
         runs: Name of the system -> its answers; names become file names. The order is kept.
-        options: Cut-offs, gains, baseline; ``None`` takes the defaults.
+        options: Cut-offs, convention, baseline; ``None`` takes the defaults.
         products_for_display: Finds the product of an id, for the examples; without it, and where it raises
             ``KeyError``, ids are shown.
-        query_texts: query_id -> text, for the examples; absent ones show the id.
+        query_texts: query_id -> text of the catalogue's queries, for slices and examples; absent ones show the id.
+        facts: What the catalogue holds, for slices, the random floor and the count of what lies outside it.
+        raters: Rater -> query_id -> product_id -> grade, for the ceiling.
         provenance: Where runs and judgments come from.
         generated_at: UTC time in ISO 8601 for the report; ``None`` takes the clock.
 
@@ -67,20 +80,15 @@ def evaluate_runs(
         The evaluation, ready for ``write_evaluation``.
 
     Raises:
-        SourceDataError: If judgments or runs break a rule (``shortlist.evaluation.checks``), or no query has a grade
-            above 0.
+        SourceDataError: If judgments or runs break a rule (``shortlist.evaluation.checks``), or no query counts.
         ConfigError: If there is no run, or the baseline named is none of them.
         EnvironmentProblem: If the extra ``eval`` is not installed.
     """
     options = options or EvaluationOptions()
     _check(qrels, runs, options)
-    kept, left_out = evaluated(qrels)
-    if not kept:
-        raise SourceDataError(
-            f"an evaluation needs a query with a grade above 0, got {len(qrels)} judged queries of {dataset!r}, "
-            "none with such a grade"
-        )
+    kept, left_out = _counted(dataset, qrels, options)
     check_known(kept, {name: answers.run for name, answers in runs.items()})
+    texts = query_texts or {}
     scorer = Scorer(kept, options)
     systems = _measured(runs, kept, scorer, options)
     names = measure_names(options).all()
@@ -93,7 +101,7 @@ def evaluate_runs(
         measure=names[0],
         options=options,
         products_for_display=products_for_display,
-        query_texts=query_texts or {},
+        query_texts=texts,
     )
     return Evaluation(
         dataset=dataset,
@@ -108,6 +116,11 @@ def evaluate_runs(
         worst=worst,
         options=options,
         conventions=conventions(options),
+        floors=random_floors(kept, options, products=len(facts.product_ids) if facts else None),
+        ceiling=rater_ceiling(kept, raters or {}, {name: system.run for name, system in systems.items()}, options),
+        gaps=_gaps(qrels, kept, systems, texts, facts),
+        query_texts={query_id: texts[query_id] for query_id in kept if query_id in texts},
+        slices=slices_of(kept, texts, facts),
         provenance=provenance or Provenance(),
         versions=_versions(),
         generated_at=generated_at or datetime.now(UTC).isoformat(timespec="seconds"),
@@ -124,7 +137,47 @@ def _check(qrels: Qrels, runs: Mapping[str, SystemRun], options: EvaluationOptio
         if "/" in name or name.startswith("."):
             raise ConfigError(f"a system's name becomes a file name, got {name!r}; leave out '/' and a leading '.'")
         check_run(name, answers.run)
-    check_qrels(qrels, options.gains)
+    check_qrels(qrels, RULES[options.convention])
+
+
+def _counted(dataset: str, qrels: Qrels, options: EvaluationOptions) -> tuple[Qrels, tuple[str, ...]]:
+    """Return the judgments of the queries that count and the other queries; refuse a set where none does."""
+    rules = RULES[options.convention]
+    kept, left_out = evaluated(qrels, rules)
+    if not kept:
+        wanted = "a grade above 0" if rules.counted_from <= 1 else f"a grade of {rules.counted_from} or more"
+        raise SourceDataError(
+            f"an evaluation needs a query with {wanted}, got {len(qrels)} judged queries of {dataset!r}, none with "
+            "such a grade"
+        )
+    return kept, left_out
+
+
+def _gaps(
+    qrels: Qrels,
+    kept: Qrels,
+    systems: Mapping[str, SystemResult],
+    texts: Mapping[str, str],
+    facts: CatalogueFacts | None,
+) -> Gaps:
+    unjudged = sum(query_id not in qrels for query_id in texts)
+    if facts is None:
+        return Gaps(unjudged_queries=unjudged)
+    held = facts.product_ids
+    outside = [
+        (product_id, grade) for of in kept.values() for product_id, grade in of.items() if product_id not in held
+    ]
+    ranked = {
+        name: sum(product_id not in held for ranking in system.run.values() for product_id, _ in ranking)
+        for name, system in systems.items()
+    }
+    return Gaps(
+        unjudged_queries=unjudged,
+        outside=len(outside),
+        outside_relevant=sum(grade > 0 for _, grade in outside),
+        outside_examples=tuple(dict.fromkeys(product_id for product_id, _ in outside))[:_NAMED],
+        outside_runs={name: count for name, count in ranked.items() if count},
+    )
 
 
 def _measured(

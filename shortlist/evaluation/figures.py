@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from shortlist.evaluation.records import SystemResult
+from shortlist.evaluation.measures import measure_names
+from shortlist.evaluation.records import Evaluation, SystemResult
 
 
 def latency_ms(result: SystemResult) -> dict[str, float] | None:
@@ -21,3 +22,23 @@ def p_text(p: float) -> str:
 def signed(value: float) -> str:
     """Write a difference with its sign (a real minus) and three decimals."""
     return f"{value:+.3f}".replace("-", "−")
+
+
+def references(evaluation: Evaluation) -> list[str]:
+    """Say in whole lines which convention holds, what a random order would get, and what the human raters get."""
+    words, floors, ceiling = evaluation.conventions, evaluation.floors, evaluation.ceiling
+    ndcg = measure_names(evaluation.options).ndcg
+    lines = [
+        f"convention {words.name}: gain {words.gains}; discount {words.discount}; ideal {words.ideal}; ranked: "
+        f"{words.ranked}; queries: {words.queries}",
+        f"random order: {ndcg} {floors.judged:.4f} of the judged products"
+        + ("" if floors.catalogue is None else f", {floors.catalogue:.4f} of the whole catalogue"),
+    ]
+    if ceiling is not None:
+        raters = ", ".join(f"{name} {found.mean:.4f}" for name, found in ceiling.raters.items())
+        systems = ", ".join(f"{name} {found.mean:.4f}" for name, found in ceiling.systems.items())
+        lines.append(
+            f"ceiling: human raters as systems get {ceiling.measure} {ceiling.mean:.4f} ({raters}) on the "
+            f"{ceiling.products} products of {ceiling.queries} queries that all graded; there {systems}"
+        )
+    return lines

@@ -8,7 +8,7 @@ from typing import Any
 
 from indexing.errors import EnvironmentProblem
 from shortlist.evaluation.caveats import caveats
-from shortlist.evaluation.figures import latency_ms, p_text, signed
+from shortlist.evaluation.figures import latency_ms, p_text, references, signed
 from shortlist.evaluation.measures import measure_names
 from shortlist.evaluation.records import Comparison, Evaluation, SystemResult
 from shortlist.evaluation.svg import IntervalRow, gain_bars, interval_plot
@@ -70,6 +70,8 @@ def _context(evaluation: Evaluation) -> dict[str, Any]:
         "meta": _meta(evaluation),
         "lead": _lead(evaluation, leader),
         "caveats": caveats(evaluation),
+        # The first line is the convention, which has a section of its own.
+        "references": references(evaluation)[1:],
         "tiles": _tiles(evaluation, leader),
         "headings": (*evaluation.measures, "p50 ms", "p95 ms", f"vs {evaluation.baseline}"),
         "rows": _rows(evaluation, leader),
@@ -123,8 +125,8 @@ def _leader(evaluation: Evaluation) -> SystemResult:
 def _meta(evaluation: Evaluation) -> str:
     parts = [f"{evaluation.queries} queries"]
     if evaluation.left_out:
-        parts.append(f"{len(evaluation.left_out)} without a good product left out")
-    parts.append(f"{evaluation.conventions.name} gains")
+        parts.append(f"{len(evaluation.left_out)} that do not count left out")
+    parts.append(f"convention {evaluation.conventions.name}")
     if evaluation.provenance.generation:
         parts.append(f"bundle {evaluation.provenance.generation}")
     return " · ".join([*parts, _moment(evaluation.generated_at)])

@@ -14,17 +14,18 @@ from types import ModuleType
 from typing import Any
 
 from indexing.errors import EnvironmentProblem
-from retrieval.metrics import exponential_gains, has_gain
+from retrieval.metrics import Measure
 from retrieval.records import Qrels, Run
-from shortlist.config import Gains
-from shortlist.evaluation.records import Conventions, EvaluationOptions
+from shortlist.evaluation.conventions import RULES, Rules
+from shortlist.evaluation.records import EvaluationOptions
 
 
 @dataclass(frozen=True, slots=True)
 class MeasureNames:
     """What the measures of an evaluation are called: ir-measures' names, and ``condensed_`` before nDCG's.
 
-    With exponential gains nDCG goes by ir-measures' name for that, so that nobody can take one for the other.
+    An nDCG that ir-measures has no name for carries its convention in brackets, so that nobody can take one for the
+    other.
     """
 
     ndcg: str
@@ -41,8 +42,7 @@ class MeasureNames:
 
 def measure_names(options: EvaluationOptions) -> MeasureNames:
     """Name the measures that the options ask for."""
-    exponential = options.gains is Gains.exponential
-    ndcg = f"nDCG(dcg='exp-log2')@{options.k}" if exponential else f"nDCG@{options.k}"
+    ndcg = RULES[options.convention].measure.format(k=options.k)
     relevant = "" if options.min_grade_recall == 1 else f"(rel={options.min_grade_recall})"
     return MeasureNames(
         ndcg=ndcg,
@@ -54,27 +54,6 @@ def measure_names(options: EvaluationOptions) -> MeasureNames:
     )
 
 
-def conventions(options: EvaluationOptions) -> Conventions:
-    """Say in words what the numbers rest on."""
-    exponential = options.gains is Gains.exponential
-    return Conventions(
-        name=options.gains.value,
-        gains="2^grade - 1" if exponential else "the grade",
-        discount="1 / log2(rank + 1)",
-        ideal=f"the query's best {options.k} judged products, found or not",
-        unjudged="counts as grade 0; condensed nDCG leaves such products out of the run",
-        queries="those with a grade above 0; the others are left out and counted",
-        unanswered="scores 0 and stays in every mean",
-        ties="broken by the order of the run",
-    )
-
-
-def evaluated(qrels: Qrels) -> tuple[Qrels, tuple[str, ...]]:
-    """Part the queries that have a grade above 0 from those left out, orders kept."""
-    kept = {query_id: grades for query_id, grades in qrels.items() if has_gain(grades)}
-    return kept, tuple(query_id for query_id in qrels if query_id not in kept)
-
-
 class Scorer:
     """Measures runs against one set of judgments."""
 
@@ -83,13 +62,15 @@ class Scorer:
 
         Args:
             qrels: Checked judgments; every query in them counts, so ``evaluated`` comes first.
-            options: Cut-offs and gains.
+            options: Cut-offs and convention.
 
         Raises:
             EnvironmentProblem: If the extra ``eval`` is not installed.
         """
         self._qrels = qrels
-        self._measures = _measures(qrels, options)
+        self._plain = _plain_measures(options)
+        self._measures = _measures(options)
+        self._names = measure_names(options).all()
         self._evaluator = _ir_measures().evaluator(list(self._measures), qrels)
 
     def per_query(self, run: Run) -> dict[str, dict[str, float]]:
@@ -98,11 +79,14 @@ class Scorer:
         Args:
             run: A checked run, best first; queries without judgments are ignored.
         """
-        values = {name: dict.fromkeys(self._qrels, 0.0) for name in self._measures.values()}
+        values = {name: dict.fromkeys(self._qrels, 0.0) for name in self._names}
         # An empty answer is no answer; handed over as such it would make Judged divide by zero.
         answered = {query_id: _ranked(run[query_id]) for query_id in self._qrels if run.get(query_id)}
         for metric in self._evaluator.iter_calc(answered):
             values[self._measures[metric.measure]][metric.query_id] = float(metric.value)
+        for name, measure in self._plain.items():
+            for query_id, answer in answered.items():
+                values[name][query_id] = measure(list(answer), self._qrels[query_id])
         return values
 
 
@@ -110,25 +94,44 @@ def _ranked(ranking: list[tuple[str, float]]) -> dict[str, float]:
     return {product_id: float(len(ranking) - place) for place, (product_id, _) in enumerate(ranking)}
 
 
-def _measures(qrels: Qrels, options: EvaluationOptions) -> Mapping[Any, str]:
-    """Return ir-measures' object -> our name, in the order of the table."""
+def _measures(options: EvaluationOptions) -> Mapping[Any, str]:
+    """Return ir-measures' object -> our name."""
     library = _ir_measures()
-    # The parameter dcg='exp-log2' would shell out to a perl script; mapped grades give the same number without.
-    gains = {} if options.gains is Gains.linear else {"gains": _gains(qrels)}
-    names = measure_names(options)
-    return {
-        library.nDCG(**gains) @ options.k: names.ndcg,
-        library.nDCG(judged_only=True, **gains) @ options.k: names.condensed_ndcg,
+    rules, names = RULES[options.convention], measure_names(options)
+    found = {
         library.R(rel=options.min_grade_recall) @ options.recall_k: names.recall,
         library.Judged @ options.k: names.judged,
         library.RR: names.reciprocal_rank,
         library.AP: names.average_precision,
     }
+    return found if _by_hand(rules) else {**found, **_library_ndcg(library, rules, options)}
 
 
-def _gains(qrels: Qrels) -> dict[int, int]:
-    grades = {grade for of_query in qrels.values() for grade in of_query.values()}
-    return {grade: int(gain) for grade, gain in exponential_gains(grades).items()}
+def _library_ndcg(library: ModuleType, rules: Rules, options: EvaluationOptions) -> Mapping[Any, str]:
+    names, k = measure_names(options), rules.cutoff(options.k)
+    # The parameter dcg='exp-log2' would shell out to a perl script; mapped grades give the same number without.
+    gains = {} if rules.gains is None else {"gains": dict(rules.gains)}
+    plain, judged = library.nDCG(judged_only=rules.judged_only, **gains), library.nDCG(judged_only=True, **gains)
+    if rules.judged_only:  # then the two are one
+        return {(judged if k is None else judged @ k): names.ndcg}
+    return {
+        (plain if k is None else plain @ k): names.ndcg,
+        (judged if k is None else judged @ k): names.condensed_ndcg,
+    }
+
+
+def _plain_measures(options: EvaluationOptions) -> Mapping[str, Measure]:
+    """Return our name -> plain function for what ir-measures lacks."""
+    rules, names = RULES[options.convention], measure_names(options)
+    condensed = {names.condensed_ndcg: rules.plain_condensed_ndcg(options.k)}
+    if _by_hand(rules):
+        return {names.ndcg: rules.plain_ndcg(options.k)} | condensed
+    return condensed if rules.judged_only else {}
+
+
+def _by_hand(rules: Rules) -> bool:
+    """Tell whether ir-measures lacks this nDCG: it has one discount and one ideal."""
+    return rules.steep or rules.ideal_grade is not None
 
 
 def _ir_measures() -> ModuleType:

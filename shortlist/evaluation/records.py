@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from retrieval.records import Qrels, Run
-from shortlist.config import Gains
+from shortlist.config import Convention
 
 PerQuery = Mapping[str, float]
 """query_id -> value of one measure."""
@@ -15,10 +15,10 @@ class EvaluationOptions:
     """How runs are measured and compared.
 
     Attributes:
-        k: Cut-off of nDCG, condensed nDCG and Judged.
+        k: Cut-off of nDCG, condensed nDCG and Judged; a convention without a cut-off leaves it to Judged.
         recall_k: Cut-off of recall.
         min_grade_recall: Smallest grade that recall counts; RR and AP count every grade above 0.
-        gains: How a grade becomes a gain in nDCG.
+        convention: How nDCG is computed and which queries count.
         baseline: The system the others are compared with; empty takes the best of those whose name does not end in
             ``_rerank``, the best of all when there is none.
         trials: Resamplings of the paired test and of the intervals.
@@ -30,7 +30,7 @@ class EvaluationOptions:
     k: int = 10
     recall_k: int = 100
     min_grade_recall: int = 2
-    gains: Gains = Gains.linear
+    convention: Convention = Convention.linear
     baseline: str = ""
     trials: int = 10_000
     seed: int = 7
@@ -90,7 +90,9 @@ class Conventions:
     name: str
     gains: str
     discount: str
+    cutoff: str
     ideal: str
+    ranked: str
     unjudged: str
     queries: str
     unanswered: str
@@ -104,6 +106,74 @@ class Interval:
     low: float
     high: float
     level: float = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over queries with its interval."""
+
+    mean: float
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Floors:
+    """Mean nDCG of a random order, under the evaluation's convention.
+
+    Attributes:
+        judged: Of the judged products of each query: what a system gets that merely finds them.
+        catalogue: Of the whole catalogue; ``None`` when its size is not known.
+    """
+
+    judged: float
+    catalogue: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ceiling:
+    """What people get: each rater scored as a system against the adopted grades, on the products all raters graded.
+
+    Attributes:
+        measure: Name of the nDCG.
+        raters: Rater -> mean nDCG; products of one grade are tied, which is worth the mean over their orders.
+        systems: System -> mean nDCG on the same products, in the order of its run.
+        queries: Queries that count on those products.
+        products: Number of query-product pairs.
+    """
+
+    measure: str
+    raters: Mapping[str, Estimate]
+    systems: Mapping[str, Estimate]
+    queries: int
+    products: int
+
+    @property
+    def mean(self) -> float:
+        """Mean over the raters."""
+        return sum(estimate.mean for estimate in self.raters.values()) / len(self.raters)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gaps:
+    """What does not fit together between queries, judgments and catalogue; counted, never dropped in silence.
+
+    Attributes:
+        unjudged_queries: Queries of the catalogue without judgments; nobody asked them.
+        outside: Judgments, of evaluated queries, of products that the catalogue does not hold; no system can find them.
+        outside_relevant: Those of them with a grade above 0, which lower every system.
+        outside_examples: Up to three such products.
+        outside_runs: System -> ranked products that the catalogue does not hold (a run file from elsewhere).
+    """
+
+    unjudged_queries: int = 0
+    outside: int = 0
+    outside_relevant: int = 0
+    outside_examples: tuple[str, ...] = ()
+    outside_runs: Mapping[str, int] = field(default_factory=dict)
+
+
+Slices = Mapping[str, Mapping[str, str]]
+"""Slice -> query_id -> value, such as ``{"numbers": {"q1": "yes"}}``; a query without a value is in none of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -204,8 +274,8 @@ class Evaluation:
 
     Attributes:
         dataset: Name of the catalogue.
-        qrels: The judgments of the evaluated queries, those with a grade above 0.
-        left_out: Queries whose grades are all 0, in order; in no mean.
+        qrels: The judgments of the evaluated queries: those that count under the convention.
+        left_out: Judged queries that do not count, in order; in no mean.
         systems: Name -> result, in the order given.
         measures: Names of all measures, in the order of the table; the first is the primary one.
         baseline: Name of the system the others are compared with.
@@ -215,6 +285,11 @@ class Evaluation:
         worst: Examples where it loses most, worst first.
         options: What was asked for.
         conventions: The same in words.
+        floors: What a random order gets.
+        ceiling: What the human raters get; ``None`` without their grades.
+        gaps: What does not fit together.
+        query_texts: query_id -> text of the evaluated queries, as far as known.
+        slices: What kind of query each is.
         provenance: Where everything comes from.
         versions: Package -> version.
         generated_at: UTC, ISO 8601.
@@ -232,6 +307,11 @@ class Evaluation:
     worst: tuple[Example, ...]
     options: EvaluationOptions
     conventions: Conventions
+    floors: Floors
+    ceiling: Ceiling | None
+    gaps: Gaps
+    query_texts: Mapping[str, str]
+    slices: Slices
     provenance: Provenance
     versions: Mapping[str, str]
     generated_at: str
@@ -245,8 +325,3 @@ class Evaluation:
     def primary(self) -> str:
         """Name of the measure that systems are compared by."""
         return self.measures[0]
-
-    @property
-    def gains(self) -> Gains:
-        """How grades became gains."""
-        return self.options.gains

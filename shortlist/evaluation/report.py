@@ -1,14 +1,16 @@
 """An evaluation written down: TREC files, ``per_query.json``, ``report.html``, ``report.json``; and a table."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from indexing.storage import make_folder, replace_bytes, replace_json
 from shortlist.evaluation.caveats import caveats
-from shortlist.evaluation.figures import latency_ms, p_text
+from shortlist.evaluation.figures import latency_ms, p_text, references
 from shortlist.evaluation.html import render
-from shortlist.evaluation.records import Comparison, Evaluation, SystemResult
+from shortlist.evaluation.records import Ceiling, Comparison, Estimate, Evaluation, SystemResult
+from shortlist.evaluation.slices import DEFINITIONS
 from shortlist.evaluation.trec import write_qrels, write_run
 
 REPORT_FORMAT = 1
@@ -54,7 +56,11 @@ def report_document(evaluation: Evaluation) -> dict[str, Any]:
             name: _system_document(result, evaluation.comparisons.get(name))
             for name, result in evaluation.systems.items()
         },
+        "convention": evaluation.options.convention.name,
         "conventions": asdict(evaluation.conventions),
+        "floors": asdict(evaluation.floors),
+        "ceiling": None if evaluation.ceiling is None else _ceiling_document(evaluation.ceiling),
+        "gaps": asdict(evaluation.gaps),
         "provenance": asdict(evaluation.provenance),
         "resampling": {"trials": evaluation.options.trials, "seed": evaluation.options.seed},
         "versions": dict(evaluation.versions),
@@ -63,11 +69,14 @@ def report_document(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def per_query_document(evaluation: Evaluation) -> dict[str, Any]:
-    """Return what per_query.json holds: every value behind every mean, and the queries in none."""
+    """Return what per_query.json holds: every value behind every mean, the kind of every query, those in none."""
     return {
         "format": REPORT_FORMAT,
         "dataset": evaluation.dataset,
         "left_out": list(evaluation.left_out),
+        "queries": {query_id: evaluation.query_texts.get(query_id, query_id) for query_id in evaluation.qrels},
+        "slices": {name: dict(values) for name, values in evaluation.slices.items()},
+        "slice_definitions": {name: DEFINITIONS[name] for name in evaluation.slices},
         "systems": {
             name: {measure: dict(values) for measure, values in result.per_query.items()}
             for name, result in evaluation.systems.items()
@@ -83,6 +92,23 @@ def _system_document(result: SystemResult, comparison: Comparison | None) -> dic
         "unanswered": result.unanswered,
         "not_evaluated": result.not_evaluated,
         "against_baseline": None if comparison is None else _comparison_document(comparison),
+    }
+
+
+def _ceiling_document(ceiling: Ceiling) -> dict[str, Any]:
+    def estimates(of: Mapping[str, Estimate]) -> dict[str, Any]:
+        return {
+            name: {"mean": found.mean, "interval_95": [found.interval.low, found.interval.high]}
+            for name, found in of.items()
+        }
+
+    return {
+        "measure": ceiling.measure,
+        "mean": ceiling.mean,
+        "raters": estimates(ceiling.raters),
+        "systems": estimates(ceiling.systems),
+        "queries": ceiling.queries,
+        "products": ceiling.products,
     }
 
 
@@ -106,7 +132,7 @@ def table(evaluation: Evaluation) -> str:
     rows = [headings, *(_row(evaluation, result) for result in evaluation.systems.values())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [_aligned(row, widths) for row in rows]
-    notes = [_basis(evaluation), *(f"note: {caveat}" for caveat in caveats(evaluation))]
+    notes = [_basis(evaluation), *references(evaluation), *(f"note: {caveat}" for caveat in caveats(evaluation))]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], *notes])
 
 
@@ -125,8 +151,8 @@ def _aligned(cells: list[str], widths: list[int]) -> str:
 
 def _basis(evaluation: Evaluation) -> str:
     left_out = len(evaluation.left_out)
-    without = f" ({left_out} more have no grade above 0 and are left out)" if left_out else ""
+    without = f" ({left_out} more do not count and are left out)" if left_out else ""
     return (
-        f"{evaluation.dataset}: {evaluation.queries} queries{without}, {evaluation.conventions.name} gains; "
-        f"vs {evaluation.baseline}: difference in {evaluation.primary}, p of a paired randomisation test"
+        f"{evaluation.dataset}: {evaluation.queries} queries{without}; vs {evaluation.baseline}: difference in "
+        f"{evaluation.primary}, p of a paired randomisation test"
     )

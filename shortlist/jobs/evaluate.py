@@ -52,7 +52,10 @@ def evaluate(
         judged,
         runs,
         options=EvaluationOptions(
-            k=config.k, recall_k=config.recall_k, min_grade_recall=config.recall_grade, gains=config.gains
+            k=config.k,
+            recall_k=config.recall_k,
+            min_grade_recall=config.recall_grade,
+            convention=config.convention,
         ),
         products_for_display=engine.product,
         query_texts={query.query_id: query.text for query in queries},

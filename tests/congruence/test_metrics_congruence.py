@@ -9,19 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexing.errors import SourceDataError
-from retrieval.metrics import (
-    average_precision,
-    condensed,
-    exponential_gains,
-    has_gain,
-    judged_share,
-    mean_over,
-    ndcg,
-    recall,
-    reciprocal_rank,
-)
-from shortlist.evaluation import EvaluationOptions, Gains, SystemRun, evaluate_runs, write_evaluation
-from shortlist.evaluation.measures import Scorer, evaluated, measure_names
+from retrieval.metrics import average_precision, has_gain, judged_share, mean_over, ndcg, recall, reciprocal_rank
+from shortlist.evaluation import Convention, EvaluationOptions, SystemRun, evaluate_runs, write_evaluation
+from shortlist.evaluation.conventions import RULES, evaluated
+from shortlist.evaluation.measures import Scorer, measure_names
 
 # trec_eval sums in another order than the twin; two values further apart than this are two values.
 SAME = 1e-12
@@ -41,20 +32,17 @@ options_of = st.builds(
     k=st.integers(1, 12),
     recall_k=st.integers(1, 12),
     min_grade_recall=st.integers(1, 4),
-    gains=st.sampled_from(Gains),
+    convention=st.sampled_from([Convention.linear, Convention.exponential]),
     trials=st.just(20),
 )
 
 
-def plain_measures(qrels, options):
+def plain_measures(options):
     """Return our name of a measure -> the plain function for one query."""
-    names = measure_names(options)
-    grades = {grade for of_query in qrels.values() for grade in of_query.values()}
-    gains = exponential_gains(grades) if options.gains is Gains.exponential else None
-    plain_ndcg = partial(ndcg, k=options.k, gains=gains)
+    names, rules = measure_names(options), RULES[options.convention]
     return {
-        names.ndcg: plain_ndcg,
-        names.condensed_ndcg: lambda ranked, of_query: plain_ndcg(condensed(ranked, of_query), of_query),
+        names.ndcg: rules.plain_ndcg(options.k),
+        names.condensed_ndcg: rules.plain_condensed_ndcg(options.k),
         names.recall: partial(recall, k=options.recall_k, min_grade=options.min_grade_recall),
         names.judged: partial(judged_share, k=options.k),
         names.reciprocal_rank: reciprocal_rank,
@@ -69,9 +57,9 @@ def ranked_ids(ranking: Sequence[tuple[str, float]]) -> list[str]:
 @settings(max_examples=300)
 @given(qrels_of, run_of, options_of)
 def test_every_measure_of_every_query_equals_its_plain_twin(qrels, run, options):
-    kept, left_out = evaluated(qrels)
+    kept, left_out = evaluated(qrels, RULES[options.convention])
     values = Scorer(kept, options).per_query(run) if kept else {}
-    measures = plain_measures(qrels, options)
+    measures = plain_measures(options)
     for name, of_query in values.items():
         assert list(of_query) == list(kept)
         for query_id, value in of_query.items():
@@ -85,20 +73,20 @@ def test_every_measure_of_every_query_equals_its_plain_twin(qrels, run, options)
 @settings(max_examples=100)
 @given(qrels_of.filter(lambda qrels: any(map(has_gain, qrels.values()))), run_of, options_of)
 def test_every_mean_equals_the_plain_mean_over_the_same_queries(qrels, run, options):
-    kept, _ = evaluated(qrels)
+    kept, _ = evaluated(qrels, RULES[Convention.linear])
     if run and not kept.keys() & run.keys():
         with pytest.raises(SourceDataError, match="none of them judged"):
             evaluate_runs("drawn", qrels, {"system": SystemRun(run)}, options=options)
         return
     evaluation = evaluate_runs("drawn", qrels, {"system": SystemRun(run)}, options=options)
-    for name, measure in plain_measures(qrels, options).items():
+    for name, measure in plain_measures(options).items():
         assert evaluation.systems["system"].means[name] == pytest.approx(mean_over(qrels, run, measure), abs=SAME)
 
 
 @settings(max_examples=60)
 @given(qrels_of.filter(lambda qrels: any(map(has_gain, qrels.values()))), run_of)
 def test_a_third_party_reading_our_files_gets_our_means(tmp_path_factory, qrels, run):
-    kept, _ = evaluated(qrels)
+    kept, _ = evaluated(qrels, RULES[Convention.linear])
     run = {query_id: ranking for query_id, ranking in run.items() if query_id in kept}
     options = EvaluationOptions(trials=20)
     folder = tmp_path_factory.mktemp("files")
@@ -122,11 +110,11 @@ def test_a_third_party_reading_our_files_gets_our_means(tmp_path_factory, qrels,
     )
 
 
-@pytest.mark.parametrize("gains", Gains)
-def test_both_implementations_refuse_a_product_ranked_twice(gains):
+@pytest.mark.parametrize("convention", [Convention.linear, Convention.exponential])
+def test_both_implementations_refuse_a_product_ranked_twice(convention):
     qrels = {"q": {"a": 3, "b": 1}}
     run = {"q": [("a", 3.0), ("b", 2.0), ("a", 1.0)]}
     with pytest.raises(SourceDataError, match=r"once per query, got 'a' at ranks 1 and 3 \(run 'system', query 'q'\)"):
-        evaluate_runs("twice", qrels, {"system": SystemRun(run)}, options=EvaluationOptions(gains=gains))
+        evaluate_runs("twice", qrels, {"system": SystemRun(run)}, options=EvaluationOptions(convention=convention))
     with pytest.raises(ValueError, match="got 'a' at ranks 1 and 3"):
         mean_over(qrels, run, partial(ndcg, k=10))

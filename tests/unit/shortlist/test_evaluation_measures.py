@@ -1,13 +1,14 @@
-"""Names, conventions and checks of the measures; their values are in the congruence tests."""
+"""Names and checks of the measures; their values are in the congruence tests."""
 
 import sys
 
 import pytest
 
 from indexing.errors import EnvironmentProblem, SourceDataError
-from shortlist.evaluation import EvaluationOptions, Gains
+from shortlist.evaluation import Convention, EvaluationOptions
 from shortlist.evaluation.checks import check_known, check_qrels, check_run
-from shortlist.evaluation.measures import Scorer, conventions, evaluated, measure_names
+from shortlist.evaluation.conventions import RULES
+from shortlist.evaluation.measures import Scorer, measure_names
 
 QRELS = {"q": {"a": 3, "b": 1, "c": 0}}
 RUN = {"q": [("x", 9.0), ("a", 8.0), ("c", 8.0), ("b", 1.0)]}
@@ -25,7 +26,7 @@ def test_measures_carry_the_names_of_the_library():
 
 
 def test_names_follow_the_options_and_tell_exponential_gains_apart():
-    options = EvaluationOptions(k=5, recall_k=50, min_grade_recall=1, gains=Gains.exponential)
+    options = EvaluationOptions(k=5, recall_k=50, min_grade_recall=1, convention=Convention.exponential)
     assert measure_names(options).all() == (
         "nDCG(dcg='exp-log2')@5",
         "condensed_nDCG(dcg='exp-log2')@5",
@@ -74,17 +75,6 @@ def test_an_unanswered_query_scores_0_in_every_measure_absent_or_empty():
         assert {of["q"] for of in scorer.per_query(run).values()} == {0.0}
 
 
-def test_queries_without_a_grade_above_0_are_parted_in_order():
-    qrels = {"z": {"a": 0}, "q": {"a": 1}, "empty": {}, "r": {"a": 0, "b": 2}}
-    assert evaluated(qrels) == ({"q": {"a": 1}, "r": {"a": 0, "b": 2}}, ("z", "empty"))
-
-
-def test_conventions_say_which_gains_were_used():
-    assert conventions(EvaluationOptions()).gains == "the grade"
-    exponential = conventions(EvaluationOptions(gains=Gains.exponential))
-    assert (exponential.name, exponential.gains) == ("exponential", "2^grade - 1")
-
-
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ir_measures", None)
     with pytest.raises(EnvironmentProblem, match=r"pip install 'shortlist\[eval\]'"):
@@ -104,23 +94,25 @@ def test_a_negative_number_of_examples_is_refused(name):
 
 
 @pytest.mark.parametrize(
-    ("grade", "gains", "message"),
+    ("grade", "convention", "message"),
     [
-        (2.5, Gains.linear, r"from 0 to 1000 with linear gains, got 1 others: 2\.5 \(query 'q', product 'a'\)"),
-        (-1, Gains.linear, r"got 1 others: -1 \(query 'q', product 'a'\)"),
-        (True, Gains.linear, "got 1 others: True"),
-        (1001, Gains.linear, "got 1 others: 1001"),
-        (11, Gains.exponential, "from 0 to 10 with exponential gains, got 1 others: 11"),
+        (2.5, Convention.linear, r"from 0 to 1000 with linear gains, got 1 others: 2\.5 \(query 'q', product 'a'\)"),
+        (-1, Convention.linear, r"got 1 others: -1 \(query 'q', product 'a'\)"),
+        (True, Convention.linear, "got 1 others: True"),
+        (1001, Convention.linear, "got 1 others: 1001"),
+        (11, Convention.exponential, "from 0 to 10 with exponential gains, got 1 others: 11"),
+        (3, Convention.w_lin, r"one of 0, 1, 2 under convention W-LIN \(WANDS: Exact 2, .*\), got 1 others: 3"),
+        (2, Convention.esci_paper, r"one of 0, 1, 10, 100 under convention E-T1 \(ESCI: E 100, .*\), got 1 others: 2"),
     ],
 )
-def test_a_grade_outside_the_scale_is_refused(grade, gains, message):
+def test_a_grade_outside_the_scale_is_refused(grade, convention, message):
     with pytest.raises(SourceDataError, match=message):
-        check_qrels({"q": {"a": grade, "b": 1}}, gains)
+        check_qrels({"q": {"a": grade, "b": 1}}, RULES[convention])
 
 
 def test_many_bad_grades_are_counted_and_three_are_named():
     with pytest.raises(SourceDataError, match=r"got 5 others: -1 .*'p0'\), -1 .*'p1'\), -1 .*'p2'\); map them"):
-        check_qrels({"q": {f"p{number}": -1 for number in range(5)}}, Gains.linear)
+        check_qrels({"q": {f"p{number}": -1 for number in range(5)}}, RULES[Convention.linear])
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
@@ -135,9 +127,9 @@ def test_ids_with_white_space_are_refused_before_anything_is_measured():
     with pytest.raises(SourceDataError, match=r"a product id must .* got 'a b' \(run 'bm25', query 'q'\)"):
         check_run("bm25", {"q": [("a b", 1.0)]})
     with pytest.raises(SourceDataError, match=r"a query id must .* got 'usb hub' \(judgments\)"):
-        check_qrels({"usb hub": {"a": 1}}, Gains.linear)
+        check_qrels({"usb hub": {"a": 1}}, RULES[Convention.linear])
     with pytest.raises(SourceDataError, match=r"a product id must .* got 'a b' \(judgments of query 'q'\)"):
-        check_qrels({"q": {"a b": 1}}, Gains.linear)
+        check_qrels({"q": {"a b": 1}}, RULES[Convention.linear])
 
 
 def test_a_run_of_another_data_set_is_refused():

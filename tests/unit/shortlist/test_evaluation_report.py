@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -11,7 +12,15 @@ import pytest
 
 from indexing.errors import EnvironmentProblem
 from retrieval.records import Product
-from shortlist.evaluation import EvaluationOptions, Gains, Provenance, SystemRun, evaluate_runs, table, write_evaluation
+from shortlist.evaluation import (
+    Convention,
+    EvaluationOptions,
+    Provenance,
+    SystemRun,
+    evaluate_runs,
+    table,
+    write_evaluation,
+)
 from shortlist.evaluation.caveats import caveats
 from shortlist.evaluation.figures import latency_ms, p_text, signed
 from shortlist.evaluation.html import render
@@ -184,7 +193,7 @@ def test_one_system_alone_has_a_page_too():
 
 
 def test_exponential_gains_are_named_on_the_page():
-    text = Page(render(evaluation_of(options=EvaluationOptions(trials=50, gains=Gains.exponential)))).text
+    text = Page(render(evaluation_of(options=EvaluationOptions(trials=50, convention=Convention.exponential)))).text
     assert "nDCG(dcg='exp-log2')\u200b@10" in text
     assert "2^grade - 1" in text
 
@@ -279,10 +288,14 @@ def test_the_table_is_aligned_and_says_what_it_rests_on():
     assert lines[2].split()[:9] == ["bm25", "0.3443", "0.3984", "0.5000", "0.3333", "0.5000", "0.4167", "51.0", "96.0"]
     assert lines[3].split() == ["dense", *["1.0000"] * 6, "-", "-", "-"]
     assert lines[4] == (
-        "toy: 2 queries (1 more have no grade above 0 and are left out), linear gains; "
+        "toy: 2 queries (1 more do not count and are left out); "
         "vs dense: difference in nDCG@10, p of a paired randomisation test"
     )
-    assert lines[5].startswith("note: Judged@10 runs from 0.333 (bm25) to 1.000 (dense)")
+    assert lines[5].startswith("convention linear: gain the grade; discount 1 / log2(rank + 1); ideal")
+    # Random orders of 3, 1 and of 2, 1, 0.
+    floors = (2 + 2 / math.log2(3)) / (3 + 1 / math.log2(3)), (1 + 1 / math.log2(3) + 0.5) / (2 + 1 / math.log2(3))
+    assert lines[6] == f"random order: nDCG@10 {sum(floors) / 2:.4f} of the judged products"
+    assert lines[7].startswith("note: Judged@10 runs from 0.333 (bm25) to 1.000 (dense)")
 
 
 @pytest.mark.parametrize(
