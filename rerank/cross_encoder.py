@@ -12,6 +12,7 @@ from indexing.errors import ArtifactCorrupt, ConfigError
 from rerank.config import CrossEncoderConfig
 from rerank.folder import ADVICE, check_cross_encoder_folder, stored_weight
 from rerank.fusion import FloatVector
+from rerank.model import load_cross_encoder
 from rerank.pairs import EncodedPair, Pair, PairTokenizer, features
 from retrieval.batches import token_budget_batches
 from retrieval.config import Precision, RuntimeConfig
@@ -75,10 +76,8 @@ class CrossEncoderReranker:
         weight = config.weight if config.weight >= 0 else stored_weight(folder)
         device = choose_device(runtime)
         set_threads(runtime)
-        model = load_cross_encoder(folder)
-        _require_finite_weights(model, folder)
         return cls(
-            model,
+            load_cross_encoder(folder),
             folder=folder,
             weight=weight,
             max_tokens=config.max_tokens,
@@ -131,22 +130,6 @@ def forward_scores(model: "CrossEncoder", pairs: Sequence[EncodedPair], device: 
     return scores.float().squeeze(-1)
 
 
-def load_cross_encoder(folder: Path) -> "CrossEncoder":
-    """Load a checked folder on the CPU, its last layer set to compute in float32 under autocast."""
-    from sentence_transformers import CrossEncoder
-
-    model = CrossEncoder(str(folder), device="cpu", local_files_only=True, trust_remote_code=False)
-    keep_head_in_float32(model)
-    # Weights may lie on disk in half precision; arithmetic is the runtime's choice, not the file's.
-    return model.float()
-
-
-def keep_head_in_float32(model: "CrossEncoder") -> None:
-    """Make the last linear layer compute in float32 under autocast; the choice is saved with the model."""
-    heads = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
-    model.set_keep_in_fp32_modules(heads[-1:])
-
-
 def _require_one_output(model: "CrossEncoder", folder: Path) -> None:
     if model.num_labels != 1:
         raise ConfigError(f"{folder} puts out {model.num_labels} scores per pair, expected 1; {ADVICE}")
@@ -161,11 +144,3 @@ def _longest(model: "CrossEncoder", asked: int, folder: Path) -> int:
     if not longest:
         raise ConfigError(f"the cross-encoder in {folder} states no longest pair; set reranker.max_tokens")
     return int(longest)
-
-
-def _require_finite_weights(model: "CrossEncoder", folder: Path) -> None:
-    broken = [name for name, tensor in model.named_parameters() if not bool(torch.isfinite(tensor).all())]
-    if broken:
-        raise ArtifactCorrupt(
-            f"{len(broken)} weights of {folder} hold NaN or infinity, the first is {broken[0]}; {ADVICE}"
-        )

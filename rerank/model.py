@@ -1,0 +1,107 @@
+"""The network of a cross-encoder: loaded from a folder, or made new on top of an encoder."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from indexing.errors import ArtifactCorrupt, ConfigError
+from rerank.folder import ADVICE
+from retrieval.models import check_model_folder
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+
+def load_cross_encoder(folder: Path) -> "CrossEncoder":
+    """Load a checked folder on the CPU, its last layer set to compute in float32 under autocast.
+
+    Raises:
+        ArtifactCorrupt: If a weight is NaN or infinite, which the file format does not exclude.
+    """
+    from sentence_transformers import CrossEncoder
+
+    model = CrossEncoder(str(folder), device="cpu", local_files_only=True, trust_remote_code=False)
+    _keep_head_in_float32(model)
+    broken = [name for name, tensor in model.named_parameters() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise ArtifactCorrupt(
+            f"{len(broken)} weights of {folder} hold NaN or infinity, the first is {broken[0]}; {ADVICE}"
+        )
+    # Weights may lie on disk in half precision; arithmetic is the runtime's choice, not the file's.
+    return model.float()
+
+
+def new_cross_encoder(base: Path, *, layers: int, max_tokens: int) -> "CrossEncoder":
+    """Make a cross-encoder with an untrained head on the CPU: transformer, pooling, one linear layer.
+
+    The pooling is the base's own, the mean where it has none. The usual classification head reads the first token,
+    which in models trained for sentence embeddings was never trained to mean anything.
+
+    Args:
+        base: A sentence-transformers folder.
+        layers: Transformer layers to keep, from the input up; 0 keeps all.
+        max_tokens: Longest pair.
+
+    Raises:
+        ConfigError: If ``base`` is no sentence-transformers folder or has fewer layers.
+        ArtifactUntrusted: If it holds something that can carry code.
+    """
+    from sentence_transformers import CrossEncoder
+    from sentence_transformers.base.modules import Dense, Transformer
+
+    transformer_folder = base / check_model_folder(base)[0].folder
+    cut = {"num_hidden_layers": layers} if layers else {}
+    _require_layers(transformer_folder, layers)
+    with quiet_transformers():
+        body = Transformer(str(transformer_folder), max_seq_length=max_tokens, config_kwargs=cut)
+    pooling = _pooling(base, body.get_embedding_dimension())
+    head = Dense(
+        pooling.get_embedding_dimension(), 1, activation_function=torch.nn.Identity(), module_output_name="scores"
+    )
+    # What other programs get from predict(): the share of the highest grade that a pair is expected to reach.
+    model = CrossEncoder(modules=[body, pooling, head], device="cpu", activation_fn=torch.nn.Sigmoid())
+    _keep_head_in_float32(model)
+    return model.float()
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers from drawing bars, and from listing every layer left out on purpose as if it were missing."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _keep_head_in_float32(model: "CrossEncoder") -> None:
+    """Make the last linear layer compute in float32 under autocast; the choice is saved with the model."""
+    linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    model.set_keep_in_fp32_modules(linear[-1:])
+
+
+def _require_layers(transformer_folder: Path, layers: int) -> None:
+    from transformers import AutoConfig
+
+    there = AutoConfig.from_pretrained(transformer_folder, local_files_only=True).num_hidden_layers
+    if layers > there:
+        raise ConfigError(f"trainer.layers={layers}, but {transformer_folder} has {there} layers; 0 keeps them all")
+
+
+def _pooling(base: Path, dimension: int) -> "Pooling":
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    for module in check_model_folder(base):
+        if module.kind == "Pooling":
+            return Pooling.load(str(base), subfolder=module.folder.as_posix(), local_files_only=True)
+    return Pooling(dimension, "mean")

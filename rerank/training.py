@@ -1,0 +1,290 @@
+"""Train a cross-encoder on graded judgments and choose its weight in the final fusion, on held-out queries."""
+
+import contextlib
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from indexing import storage
+from indexing.errors import StorageError
+from rerank.config import CrossEncoderTrainerConfig
+from rerank.cross_encoder import CrossEncoderReranker
+from rerank.examples import Example, choose_examples, usable_grades
+from rerank.fitting import Fit, fit, steps_in
+from rerank.folder import FUSION_FILE
+from rerank.fusion import FloatVector, HeldOutQuery, WeightChoice, best_weight
+from rerank.model import new_cross_encoder, quiet_transformers
+from rerank.pairs import Pair
+from retrieval.config import Precision, RuntimeConfig
+from retrieval.dev import split_queries
+from retrieval.metrics import has_gain
+from retrieval.models import model_folder
+from retrieval.records import Judgment, Query
+from retrieval.runtime import choose_device, has_bf16, set_threads
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
+    from tqdm import tqdm
+
+BAR_DELAY_S = 2.0
+LOG_EVERY_S = 15.0
+"""A bar appears after two seconds; where stderr is a file, a line this often is enough."""
+
+FirstStage = Mapping[str, Sequence[tuple[str, float]]]
+"""query_id -> (product_id, first-stage score), best first, as deep as the reranker will look."""
+
+
+@dataclass(frozen=True, slots=True)
+class RerankerReport:
+    """What a training did.
+
+    Attributes:
+        queries: Queries trained on.
+        dev_queries: Queries held out.
+        pairs: Pairs trained on.
+        grades: Grade -> pairs of it.
+        precision: Arithmetic of the layers: as configured, or fp32 where the device has no bfloat16.
+        fit: Steps, losses, and at each evaluation the held-out nDCG@10 at its best weight.
+        choice: The final fusion's weight and its evidence; ``None`` without first-stage lists or held-out queries.
+        seconds: Time of the whole training.
+    """
+
+    queries: int
+    dev_queries: int
+    pairs: int
+    grades: Mapping[int, int]
+    precision: Precision
+    fit: Fit
+    choice: WeightChoice | None
+    seconds: float
+
+
+def train_reranker(
+    config: CrossEncoderTrainerConfig,
+    *,
+    runtime: RuntimeConfig,
+    queries: Sequence[Query],
+    judgments: Sequence[Judgment],
+    product_texts: Mapping[str, str],
+    out: Path,
+    dev_query_ids: Collection[str] | None = None,
+    first_stage: FirstStage | None = None,
+    progress: bool = True,
+) -> RerankerReport:
+    """Train a cross-encoder and write a CrossEncoder folder with the final fusion's weight in ``final_fusion.json``.
+
+    With ``first_stage``, held-out queries stop the training early and choose the weight. Without it there is nothing to
+    rerank: all but ``dev_query_ids`` are trained on to the end and no weight is stored, so that whoever opens the
+    folder has to set one.
+
+    Args:
+        config: How to train.
+        runtime: Device and threads.
+        queries: Queries to learn from, held-out ones included; no test query may be among them.
+        judgments: Their grades, 0 or more.
+        product_texts: product_id -> text of the whole catalogue, as the reranker will see it.
+        out: Folder to write; must not exist.
+        dev_query_ids: Queries to hold out; ``None`` draws ``config.dev_share`` of them.
+        first_stage: What the first stage finds for each query; every product of it in ``product_texts``.
+        progress: Show a bar on stderr when it takes more than two seconds.
+
+    Raises:
+        SourceDataError: If there is nothing to learn from (no grade above 0, one grade only, a negative one).
+        ConfigError: If the base is no sentence-transformers folder or has fewer layers than asked for, or the loss
+            diverges.
+        StorageError: If ``out`` exists or cannot be written; nothing half-written bears its name then.
+    """
+    started = time.perf_counter()
+    _require_absent(out)
+    qrels = usable_grades(queries, judgments, product_texts.keys())
+    lists = first_stage or {}
+    learned, dev = split_queries(
+        queries,
+        judgments,
+        dev_query_ids=dev_query_ids,
+        dev_share=config.dev_share if lists else 0.0,
+        rng=np.random.default_rng(config.seed),
+    )
+    examples = choose_examples(
+        config,
+        qrels,
+        query_ids=[query.query_id for query in learned],
+        product_ids=list(product_texts),
+        recalled={query_id: [product_id for product_id, _ in found] for query_id, found in lists.items()},
+    )
+    held_out = [
+        _Unscored.of(query.text, lists.get(query.query_id, ()), product_texts, qrels[query.query_id])
+        for query in dev
+        if lists and has_gain(qrels[query.query_id])
+    ]
+    session = _Session(config, runtime, held_out)
+    text_of = {query.query_id: query.text for query in learned}
+    fitted = session.fit(
+        pairs=[(text_of[example.query_id], product_texts[example.product_id]) for example in examples],
+        labels=_labels(examples),
+        progress=progress,
+    )
+    choice = best_weight(session.scored()) if held_out else None
+    _write(session.model, choice, out)
+    return RerankerReport(
+        queries=len(learned),
+        dev_queries=len(dev),
+        pairs=len(examples),
+        grades=dict(sorted(Counter(example.grade for example in examples).items())),
+        precision=session.precision,
+        fit=fitted,
+        choice=choice,
+        seconds=time.perf_counter() - started,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Unscored:
+    """A held-out query with its first-stage list, before the cross-encoder saw it."""
+
+    query: str
+    product_ids: tuple[str, ...]
+    first: FloatVector
+    texts: tuple[str, ...]
+    grades: Mapping[str, int]
+
+    @classmethod
+    def of(
+        cls,
+        query: str,
+        found: Sequence[tuple[str, float]],
+        product_texts: Mapping[str, str],
+        grades: Mapping[str, int],
+    ) -> "_Unscored":
+        return cls(
+            query=query,
+            product_ids=tuple(product_id for product_id, _ in found),
+            first=np.array([score for _, score in found], dtype=np.float32),
+            texts=tuple(product_texts[product_id] for product_id, _ in found),
+            grades=grades,
+        )
+
+
+class _Session:
+    """The model in training, its device, and the held-out queries that judge it."""
+
+    def __init__(
+        self,
+        config: CrossEncoderTrainerConfig,
+        runtime: RuntimeConfig,
+        held_out: Sequence[_Unscored],
+    ) -> None:
+        self._config = config
+        self._held_out = held_out
+        self._device = choose_device(runtime)
+        set_threads(runtime)
+        self.precision = config.precision if has_bf16(self._device) else Precision.fp32
+        base = model_folder(config.base)
+        with _seeded(config.seed):
+            self.model = new_cross_encoder(base, layers=config.layers, max_tokens=config.max_tokens)
+        self.model.transformers_model.get_input_embeddings().requires_grad_(not config.freeze_embeddings)
+        self._scorer = CrossEncoderReranker(
+            self.model,
+            folder=base,
+            weight=0.0,
+            max_tokens=config.max_tokens,
+            device=self._device,
+            precision=self.precision,
+            batch_tokens=runtime.batch_tokens,
+        )
+
+    def fit(self, pairs: Sequence[Pair], labels: FloatVector, *, progress: bool) -> Fit:
+        encoded = self._scorer.tokenizer.encode(pairs)
+        steps = steps_in(len(encoded), self._config)
+        with _seeded(self._config.seed), _bar(steps, shown=progress) as bar:
+            return fit(
+                self.model,
+                encoded,
+                labels,
+                config=self._config,
+                device=self._device,
+                precision=self.precision,
+                evaluate=self._ndcg if self._held_out else None,
+                advance=bar.update,
+            )
+
+    def scored(self) -> list[HeldOutQuery]:
+        """Return the held-out queries with the scores of the model as it stands."""
+        pairs = [(unscored.query, text) for unscored in self._held_out for text in unscored.texts]
+        ends = np.cumsum([len(unscored.texts) for unscored in self._held_out])[:-1]
+        return [
+            HeldOutQuery(unscored.product_ids, unscored.first, cross, unscored.grades)
+            for unscored, cross in zip(self._held_out, np.split(self._scorer.score_many(pairs), ends), strict=True)
+        ]
+
+    def _ndcg(self) -> float:
+        """Return the held-out nDCG@10 at the best weight: what the model is worth where it will be used."""
+        return max(best_weight(self.scored()).ndcg.values())
+
+
+def _labels(examples: Sequence[Example]) -> FloatVector:
+    """Return each grade as a share of the highest, float32 [n] in [0, 1]: linear in the gain, as NDCG pays it."""
+    grades = np.array([example.grade for example in examples], dtype=np.float32)
+    labels: FloatVector = grades / grades.max()
+    return labels
+
+
+def _write(model: "CrossEncoder", choice: WeightChoice | None, out: Path) -> None:
+    """Write the folder beside its place and give it its name when it is whole."""
+    staging = out.with_name(f".{out.name}.{os.getpid()}.staging")
+    storage.make_folder(staging)
+    try:
+        with quiet_transformers():
+            model.save_pretrained(str(staging), create_model_card=False)
+        if choice is not None:
+            storage.write_json(staging / FUSION_FILE, _fusion_record(choice))
+        storage.adopt_folder(staging)
+        storage.publish_folder(staging, out)
+    finally:
+        storage.remove_folder(staging)
+
+
+def _fusion_record(choice: WeightChoice) -> dict[str, object]:
+    return {
+        "weight": choice.weight,
+        "chosen_on": "held-out queries",
+        "queries": choice.queries,
+        "nDCG@10": {f"{weight:.1f}": value for weight, value in choice.ndcg.items()},
+        "gain": choice.gain,
+        "standard_error": choice.standard_error,
+    }
+
+
+def _require_absent(out: Path) -> None:
+    if out.exists():
+        raise StorageError(f"{out} exists; remove it or write the reranker somewhere else")
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed torch for the block and give the process its own random state back afterwards."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def _bar(steps: int, *, shown: bool) -> "tqdm[Any]":
+    from tqdm import tqdm
+
+    return tqdm(
+        total=steps,
+        desc="train reranker",
+        unit=" steps",
+        delay=BAR_DELAY_S,
+        mininterval=0.2 if sys.stderr.isatty() else LOG_EVERY_S,
+        dynamic_ncols=True,
+        disable=not shown,
+    )
