@@ -10,6 +10,7 @@ from indexing.storage import digest
 from retrieval import postings
 from retrieval.config import LexicalConfig
 from retrieval.lexical import LexicalIndex
+from retrieval.words import words
 
 TEXTS = ["red mouse", "red red keyboard for mouse", "blue keyboard", "", "green lamp"]
 
@@ -129,6 +130,18 @@ def test_equal_texts_give_equal_files(folder, tmp_path):
     LexicalIndex.build(iter(TEXTS), LexicalConfig()).write(tmp_path / "again")
     for path in folder.iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+def test_the_word_list_is_sorted_and_rows_rise_within_a_word(tmp_path):
+    texts = [f"{'zebra ' * (n % 3)}alpha w{n % 7} é" for n in range(500)]
+    LexicalIndex.build(texts, LexicalConfig()).write(tmp_path / "lexical")
+    vocabulary = (tmp_path / "lexical" / "vocabulary.txt").read_text("utf-8").split("\n")[:-1]
+    offsets = np.fromfile(tmp_path / "lexical" / "offsets.i64", dtype="<i8")
+    rows = np.fromfile(tmp_path / "lexical" / "rows.i32", dtype="<i4")
+    assert vocabulary == sorted({"zebra", "alpha", "é", *"0123456", "w", *(f"w{n}" for n in range(7))})
+    for number, word in enumerate(vocabulary):
+        holders = rows[offsets[number] : offsets[number + 1]].tolist()
+        assert holders == [n for n, text in enumerate(texts) if word in words(text)]
 
 
 def test_writing_over_an_index_is_refused(index, folder):
