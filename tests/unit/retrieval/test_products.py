@@ -275,6 +275,13 @@ def rewritten(path, change):
     return path
 
 
+def test_text_in_the_file_that_is_not_utf8_is_refused(path):
+    stored(path, Product("1", "t"))
+    rewritten(path, lambda table: table.set_column(1, "title", pa.array([b"\xff"]).view(pa.string())))
+    with pytest.raises(ArtifactCorrupt, match=r"does not read as Parquet: .*UTF8"):
+        ProductTable.open(path)
+
+
 def test_another_format_version_is_refused(path):
     stored(path, Product("1", "t"))
     rewritten(path, lambda table: table.replace_schema_metadata({product_file.FORMAT_KEY: "2"}))
