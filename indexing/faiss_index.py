@@ -52,7 +52,7 @@ class _Proposal:
 
     scores: FloatVector
     numbers: IntVector
-    is_all: bool  # it has no more to propose, however many are fetched
+    is_all: bool  # every vector was asked for: there is nothing more to fetch
 
 
 class FaissIndex:
@@ -146,13 +146,12 @@ class FaissIndex:
     def _ask(self, queries: FloatMatrix, fetch: int) -> Iterator[_Proposal]:
         """Yield what FAISS proposes for each query, at most ``fetch`` vectors."""
         batch = _FLAT_BATCH if self._record.plan.kind == "flat" else max(1, _BATCH_FLOATS // self.dim)
+        parameters = faiss_kinds.search_parameters(self._record.plan)
         for first in range(0, len(queries), batch):
-            parameters = faiss_kinds.search_parameters(self._record.plan, fetch=fetch)
             scores, numbers = self._index.search(queries[first : first + batch], fetch, params=parameters)
             for place in range(len(numbers)):
                 filled = numbers[place] >= 0
-                is_all = not filled.all() or fetch == self._distinct.count
-                yield _Proposal(scores[place][filled], numbers[place][filled], is_all)
+                yield _Proposal(scores[place][filled], numbers[place][filled], fetch == self._distinct.count)
 
     def _settle(self, found: Neighbors, place: int, query: FloatVector, proposal: _Proposal) -> bool:
         """Fill in the answer to one query (float32 [d]); false when more must be fetched to be sure of it."""

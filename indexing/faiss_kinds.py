@@ -135,11 +135,11 @@ def training_rows(plan: Plan, *, count: int) -> IntVector | None:
     return np.sort(generator.choice(count, size=size, replace=False)).astype(np.int64)
 
 
-def search_parameters(plan: Plan, *, fetch: int) -> Any:  # noqa: ANN401 - faiss has no types
+def search_parameters(plan: Plan) -> Any:  # noqa: ANN401 - faiss has no types
     """Return what one search call needs; objects of its own, so that threads do not share a setting."""
     values = plan.parameters
     if plan.kind == "hnsw":
-        return faiss.SearchParametersHNSW(efSearch=max(int(values["ef_search"]), fetch))
+        return faiss.SearchParametersHNSW(efSearch=values["ef_search"])
     if "probes" in values:
         return faiss.SearchParametersIVF(nprobe=values["probes"])
     return None

@@ -148,3 +148,63 @@ def test_parameters_that_are_not_numbers_are_refused():
     values = {"lists": 4, "probes": "all", "refine_factor": 2.0, "seed": 7}
     with pytest.raises(ValueError, match=r"parameters of ivf_sq8 must be numbers, got .*'probes': 'all'"):
         checked_plan("ivf_sq8", values)
+
+
+class NoisyIndex:
+    """Proposes by scores that are off by up to 4e-6, and notes how many queries it was given at a time."""
+
+    def __init__(self, matrix):
+        self.matrix, self.noise, self.batches = matrix, np.random.default_rng(0).uniform(-4e-6, 4e-6, len(matrix)), []
+
+    def search(self, queries, fetch, *, params):
+        self.batches.append(len(queries))
+        scores = (queries @ self.matrix.T + self.noise).astype(np.float32)
+        numbers = np.argsort(-scores, axis=1)[:, :fetch]
+        return np.take_along_axis(scores, numbers, axis=1), numbers
+
+
+def test_scores_that_differ_by_less_than_the_error_of_faiss_do_not_mislead_the_cut():
+    steps = np.float32(0.6) + np.arange(200, dtype=np.float32) * np.float32(6e-8)  # a float32 step at 0.6
+    matrix = np.stack([steps, np.sqrt(1 - steps**2)], axis=1).astype(np.float32)
+    matrix = matrix[np.random.default_rng(1).permutation(200)]
+    index = build_index(FlatConfig(), ArrayVectors(matrix))
+    index._index = NoisyIndex(matrix)
+    query = np.array([[1, 0]], np.float32)
+    assert np.array_equal(index.search(query, 10).rows[0], np.argsort(-matrix[:, 0], kind="stable")[:10])
+
+
+@pytest.mark.parametrize("config", [HnswConfig(), IvfSq8Config(), IvfPqConfig()])
+def test_faiss_never_sees_a_batch_in_which_scores_depend_on_the_neighbours(config):
+    import faiss
+
+    vectors = unit_rows(300, 256)
+    index = build_index(config, ArrayVectors(vectors))
+    index._index = spy = NoisyIndex(vectors)
+    index.search(unit_rows(700, 256, seed=1), 3)
+    assert sum(spy.batches) >= 700
+    assert max(spy.batches) * 256 < faiss.cvar.distance_compute_blas_threshold
+
+
+def test_a_dimension_beyond_the_batch_limit_is_searched_one_query_at_a_time():
+    vectors = np.zeros((3, 70_000), np.float32)
+    vectors[:, :3] = np.eye(3)
+    index = build_index(IvfSq8Config(), ArrayVectors(vectors))
+    assert index.search(vectors, 1).rows.tolist() == [[0], [1], [2]]
+
+
+def test_what_is_fetched_beyond_the_beam_of_a_graph_is_still_found():
+    index = build(HnswConfig(ef_search=1), count=1000, dim=4)
+    assert (index.search(unit_rows(5, 4, seed=1), 200).rows >= 0).all()
+
+
+@pytest.mark.parametrize("config", [FlatConfig(), HnswConfig(), IvfSq8Config(), IvfPqConfig()])
+def test_many_threads_get_the_answers_that_one_gets(config):
+    from concurrent.futures import ThreadPoolExecutor
+
+    index, queries = build(config, count=1000), unit_rows(200, 16, seed=1)
+    alone = [index.search(query[np.newaxis], 10 + place % 90).rows for place, query in enumerate(queries)]
+    with ThreadPoolExecutor(8) as pool:
+        together = pool.map(
+            lambda place: index.search(queries[place : place + 1], 10 + place % 90).rows, range(len(queries))
+        )
+        assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))

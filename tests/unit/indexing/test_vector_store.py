@@ -6,7 +6,9 @@ import re
 import numpy as np
 import pytest
 
+from indexing import storage
 from indexing.errors import ArtifactCorrupt, ArtifactIncompatible, ArtifactNotFound, VectorError
+from indexing.storage import FileSystem
 from indexing.vectors import VectorStore
 
 
@@ -223,3 +225,28 @@ def test_many_keys_are_found_at_once_in_many_segments(tmp_path):
     shuffled = np.random.default_rng(1).permutation(5000)
     for opened in (store, VectorStore.open(tmp_path, dim=2)):
         assert np.array_equal(opened.find([keys[n] for n in shuffled]), shuffled)
+
+
+def test_the_description_gets_its_name_only_when_everything_it_describes_is_durable(tmp_path):
+    class Recorder(FileSystem):
+        def __init__(self):
+            self.calls, self.names = [], {}
+
+        def open(self, path, flags):
+            descriptor = super().open(path, flags)
+            self.names[descriptor] = path.suffix or "folder"
+            return descriptor
+
+        def fsync(self, descriptor):
+            self.calls.append(f"fsync {self.names[descriptor]}")
+            super().fsync(descriptor)
+
+        def rename(self, source, target):
+            self.calls.append(f"rename {target.suffix}")
+            super().rename(source, target)
+
+    store = VectorStore.open(tmp_path / "store", dim=8, create=True)
+    with storage.using(Recorder()) as recorder:
+        store.append(make_keys(3), unit_rows(3, 8))
+    syncs = ["fsync .f32", "fsync .keys", "fsync folder", "fsync .tmp"]
+    assert recorder.calls == [*syncs, "rename .json", "fsync folder"]
