@@ -8,16 +8,16 @@ checkpoint is weights, optimiser moments and two random states.
 """
 
 import logging
-import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from retrieval.bars import bar
 from retrieval.config import ContrastiveConfig, EncoderConfig, Precision, RuntimeConfig
 from retrieval.dev import DevSet, dev_set, split_queries
 from retrieval.encoder import DualEncoder
@@ -29,14 +29,7 @@ from retrieval.runtime import choose_device, has_bf16
 from retrieval.stopping import DevPoint, EarlyStopping
 from retrieval.tower import read_settings
 
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
 logger = logging.getLogger(__name__)
-
-BAR_DELAY_S = 2.0
-LOG_EVERY_S = 15.0
-"""A bar appears after two seconds; where stderr is a file, a line this often is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,16 +148,16 @@ def _fit(
     """Train until the last epoch or until patience runs out, and leave the best weights in the tower."""
     started = time.perf_counter()
     learner = Learner(tower, pairs, config=config)
-    stopping = EarlyStopping(tower, dev, learner.parameters, patience=config.patience)
+    stopping = EarlyStopping(tower, dev, learner.parameters, patience=config.patience, progress=progress)
     count = pairs.count(config.max_positives)
     per_epoch = pairs.batches(config.max_positives, config.batch_size)
     steps = per_epoch * config.epochs
     losses: list[float] = []
-    with _bar(steps, shown=progress) as bar:
+    with bar("train retriever", steps, unit="steps", shown=progress) as steps_done:
         for step, batch in enumerate(_batches(pairs, config, rng), start=1):
             losses.append(learner.step(batch, rate_share=rate_share(step, steps, config.warmup_share)))
-            bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
-            bar.update()
+            steps_done.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+            steps_done.update()
             if _is_look(step, per_epoch, config.evaluations) and stopping.look(epoch=step / per_epoch, step=step):
                 break
     stopping.restore()
@@ -203,20 +196,6 @@ def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
-
-
-def _bar(steps: int, *, shown: bool) -> "tqdm[Any]":
-    from tqdm import tqdm
-
-    return tqdm(
-        total=steps,
-        desc="train retriever",
-        unit=" steps",
-        delay=BAR_DELAY_S,
-        mininterval=0.2 if sys.stderr.isatty() else LOG_EVERY_S,
-        dynamic_ncols=True,
-        disable=not shown,
-    )
 
 
 def _plain(config: ContrastiveConfig | EncoderConfig) -> dict[str, Any]:

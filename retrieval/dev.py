@@ -8,6 +8,7 @@ import numpy as np
 
 from indexing.errors import SourceDataError
 from indexing.types import FloatMatrix
+from retrieval.bars import bar
 from retrieval.metrics import ndcg
 from retrieval.records import Judgment, Query
 
@@ -34,9 +35,11 @@ class DevSet:
     product_ids: tuple[str, ...]
     products: tuple[str, ...]
 
-    def ndcg(self, encoder: "DualEncoder") -> float:
+    def ndcg(self, encoder: "DualEncoder", *, progress: bool = False) -> float:
         """Encode queries and pool, rank by inner product, and return the mean nDCG@10."""
-        return self.ndcg_of(encoder.encode_queries(self.queries), encoder.encode_products(self.products))
+        with bar("dev queries", len(self.products), unit="products", shown=progress, keep=False) as products_done:
+            products = encoder.encode_products(self.products, progress=products_done.update)
+        return self.ndcg_of(encoder.encode_queries(self.queries), products)
 
     def ndcg_of(self, queries: FloatMatrix, products: FloatMatrix) -> float:
         """Return the mean nDCG@10 of unit vectors; ties go to the lower product_id.

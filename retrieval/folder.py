@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from indexing import storage
 from indexing.errors import StorageError
+from indexing.storage.filesystem import explained
 from retrieval.models import check_model_folder, read_optional_json
 from retrieval.runtime import without_bars
 from retrieval.tower import TowerSettings
@@ -65,8 +66,7 @@ def write_model_folder(
     storage.remove_folder(staging)
     storage.make_folder(staging)
     try:
-        with without_bars():
-            model.save(str(staging), create_model_card=False)
+        _save(model, staging)
         for name, content in records.items():
             storage.write_json(staging / name, content)
         storage.adopt_folder(staging)
@@ -113,6 +113,16 @@ def _apply_settings(model: "SentenceTransformer", settings: TowerSettings) -> No
         model.append(Normalize())
 
 
+def _save(model: "SentenceTransformer", folder: Path) -> None:
+    from safetensors import SafetensorError
+
+    try:
+        with explained("write", folder), without_bars():
+            model.save(str(folder), create_model_card=False)
+    except SafetensorError as cause:  # what it makes of an OSError
+        raise StorageError(f"could not write the weights into {folder}: {cause}; is the disk full?") from cause
+
+
 def _with_prompts(config: dict[str, Any], settings: TowerSettings) -> dict[str, Any]:
     own = config.get("prompts") or {}
     roles = {"query": settings.query_prompt, "document": settings.product_prompt}
@@ -134,6 +144,6 @@ def _model_files(source: Path) -> Iterator[Path]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as original, storage.writer(target) as copy:
+    with explained("copy", source), source.open("rb") as original, storage.writer(target) as copy:
         while content := original.read(COPY_BYTES):
             copy.write(content)

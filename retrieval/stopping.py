@@ -34,7 +34,13 @@ class EarlyStopping:
     """
 
     def __init__(
-        self, tower: DualEncoder, dev: DevSet | None, parameters: "list[torch.Tensor]", *, patience: int
+        self,
+        tower: DualEncoder,
+        dev: DevSet | None,
+        parameters: "list[torch.Tensor]",
+        *,
+        patience: int,
+        progress: bool = False,
     ) -> None:
         """Look at the untrained model.
 
@@ -43,11 +49,13 @@ class EarlyStopping:
             dev: The held-out queries, or none.
             parameters: The parameters that training changes; copies of the best are kept in memory.
             patience: Looks in a row without a better score after which to stop.
+            progress: Show a bar for a look that takes long.
         """
         self._tower = tower
         self._dev = dev
         self._parameters = parameters
         self._patience = patience
+        self._progress = progress
         self._misses = 0
         self.points: list[DevPoint] = []
         self.best: DevPoint | None = None
@@ -57,7 +65,7 @@ class EarlyStopping:
         """Measure the model as it is now and return whether training should stop."""
         if self._dev is None:
             return False
-        self.points.append(DevPoint(epoch=epoch, step=step, ndcg=self._dev.ndcg(self._tower)))
+        self.points.append(DevPoint(epoch=epoch, step=step, ndcg=self._dev.ndcg(self._tower, progress=self._progress)))
         if self.best is None or self.points[-1].ndcg > self.best.ndcg:
             self.best = self.points[-1]
             self._misses = 0

@@ -262,9 +262,12 @@ def test_threads_get_the_vectors_of_their_own_texts(encoder):
     assert all(np.array_equal(vector, expected[text]) for text, vector in found)
 
 
-def test_opening_draws_no_bar_and_sets_no_environment(tiny_model_folder):
+def test_opening_draws_no_bar_tries_no_network_and_sets_no_environment(tiny_model_folder, monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE")  # the suite sets it; a shop's backend need not
     code = (
-        "import os\nbefore = dict(os.environ)\nfrom retrieval.config import EncoderConfig, RuntimeConfig\n"
+        "import os, socket\n"
+        "socket.getaddrinfo = socket.socket.connect = lambda *_: print('network')\n"
+        "before = dict(os.environ)\nfrom retrieval.config import EncoderConfig, RuntimeConfig\n"
         "from retrieval.encoder import DualEncoder\n"
         "changed_by_import = before != dict(os.environ)\n"
         f"DualEncoder.open(EncoderConfig(model={str(tiny_model_folder)!r}), RuntimeConfig(device='cpu', threads=1))\n"
@@ -281,3 +284,22 @@ def test_minilm_gives_the_vectors_of_sentence_transformers():
     vectors = encoder.encode_products(texts)
     assert np.abs(vectors - library(encoder.folder).encode(texts)).max() < 1e-6
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.3
+
+
+def test_weights_that_do_not_fit_on_the_disk_are_a_storage_error(encoder, tmp_path, monkeypatch):
+    from safetensors import SafetensorError
+
+    from retrieval.folder import write_model_folder
+
+    for cause, message in (
+        (SafetensorError("I/O error: No space left on device"), "could not write the weights .*No space left"),
+        (OSError(28, "No space left on device"), "could not write .*No space left"),
+    ):
+
+        def refuse(*_, cause=cause, **__):
+            raise cause
+
+        monkeypatch.setattr(encoder.model, "save", refuse)
+        with pytest.raises(StorageError, match=message):
+            write_model_folder(encoder.model, tmp_path / "model", settings=encoder.settings, records={})
+        assert list(tmp_path.iterdir()) == []
