@@ -8,7 +8,7 @@ Source: trec_eval 9.0, README and get_trec_results.c.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -141,10 +141,11 @@ def read_run(path: Path) -> Run:
         if product_id in scores.setdefault(query_id, {}):
             _refuse(path, number, f"product {product_id!r} stands twice in query {query_id!r}; keep its better rank")
         scores[query_id][product_id] = score
-    return {query_id: _ordered(found) for query_id, found in scores.items()}
+    return {query_id: trec_order(found) for query_id, found in scores.items()}
 
 
-def _ordered(scores: dict[str, float]) -> list[tuple[str, float]]:
+def trec_order(scores: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Return (product_id, score) as trec_eval orders them: by score in single precision, then id, both descending."""
     # Code points sort as their UTF-8 bytes do, which is what strcmp compares.
     return sorted(scores.items(), key=lambda pair: (float(np.float32(pair[1])), pair[0]), reverse=True)
 
