@@ -230,7 +230,7 @@ class SearchEngine:
         return [(ranked.product_id, ranked.score) for ranked in ranking.ranked], elapsed_ms
 
     def _eligible(self, filters: Filters | None) -> BoolVector | None:
-        return self._generation.products.eligible(filters) if filters else None
+        return self._generation.products.eligible(filters) if filters is not None else None
 
     def _result(self, text: str, ranking: Ranking, k: int, start: float) -> SearchResult:
         products = self._generation.products

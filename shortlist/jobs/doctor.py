@@ -5,7 +5,7 @@ import platform
 from dataclasses import dataclass
 from importlib import metadata, util
 
-REQUIRED = ("torch", "sentence-transformers", "transformers", "numpy", "pyarrow", "hydra-core", "bm25s")
+REQUIRED = ("torch", "sentence-transformers", "transformers", "numpy", "pyarrow", "hydra-core")
 OPTIONAL = {
     "datasets": "train",
     "accelerate": "train",
