@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from retrieval.config import Precision, RuntimeConfig
 from retrieval.dev import split_queries
 from retrieval.metrics import has_gain
 from retrieval.models import model_folder
-from retrieval.records import Judgment, Query
+from retrieval.records import Judgment, Qrels, Query
 from retrieval.runtime import choose_device, has_bf16, set_threads
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def train_reranker(
 ) -> RerankerReport:
     """Train a cross-encoder and write a CrossEncoder folder with the final fusion's weight in ``final_fusion.json``.
 
+    ``training.json`` beside it holds the configuration and the report.
+
     With ``first_stage``, held-out queries stop the training early and choose the weight. Without it there is nothing to
     rerank: all but ``dev_query_ids`` are trained on to the end and no weight is stored, so that whoever opens the
     folder has to set one.
@@ -120,21 +122,11 @@ def train_reranker(
         product_ids=list(product_texts),
         recalled={query_id: [product_id for product_id, _ in found] for query_id, found in lists.items()},
     )
-    held_out = [
-        _Unscored.of(query.text, lists.get(query.query_id, ()), product_texts, qrels[query.query_id])
-        for query in dev
-        if lists and has_gain(qrels[query.query_id])
-    ]
-    session = _Session(config, runtime, held_out)
+    session = _Session(config, runtime, _held_out(dev, lists, product_texts, qrels))
     text_of = {query.query_id: query.text for query in learned}
-    fitted = session.fit(
-        pairs=[(text_of[example.query_id], product_texts[example.product_id]) for example in examples],
-        labels=_labels(examples),
-        progress=progress,
-    )
-    choice = best_weight(session.scored()) if held_out else None
-    _write(session.model, choice, out)
-    return RerankerReport(
+    pairs = [(text_of[example.query_id], product_texts[example.product_id]) for example in examples]
+    fitted, choice = session.fit(pairs, _labels(examples), progress=progress)
+    report = RerankerReport(
         queries=len(learned),
         dev_queries=len(dev),
         pairs=len(examples),
@@ -144,6 +136,8 @@ def train_reranker(
         choice=choice,
         seconds=time.perf_counter() - started,
     )
+    _write(session.model, report, config, out)
+    return report
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,31 +150,30 @@ class _Unscored:
     texts: tuple[str, ...]
     grades: Mapping[str, int]
 
-    @classmethod
-    def of(
-        cls,
-        query: str,
-        found: Sequence[tuple[str, float]],
-        product_texts: Mapping[str, str],
-        grades: Mapping[str, int],
-    ) -> "_Unscored":
-        return cls(
-            query=query,
-            product_ids=tuple(product_id for product_id, _ in found),
-            first=np.array([score for _, score in found], dtype=np.float32),
-            texts=tuple(product_texts[product_id] for product_id, _ in found),
+
+def _held_out(
+    queries: Sequence[Query], lists: FirstStage, product_texts: Mapping[str, str], qrels: Qrels
+) -> list[_Unscored]:
+    """Return the queries that can be scored; none without lists, as there is nothing to rerank then."""
+    found = [(query, lists.get(query.query_id, ()), qrels[query.query_id]) for query in queries if lists]
+    return [
+        _Unscored(
+            query=query.text,
+            product_ids=tuple(product_id for product_id, _ in recalled),
+            first=np.array([score for _, score in recalled], dtype=np.float32),
+            texts=tuple(product_texts[product_id] for product_id, _ in recalled),
             grades=grades,
         )
+        for query, recalled, grades in found
+        if has_gain(grades)
+    ]
 
 
 class _Session:
     """The model in training, its device, and the held-out queries that judge it."""
 
     def __init__(
-        self,
-        config: CrossEncoderTrainerConfig,
-        runtime: RuntimeConfig,
-        held_out: Sequence[_Unscored],
+        self, config: CrossEncoderTrainerConfig, runtime: RuntimeConfig, held_out: Sequence[_Unscored]
     ) -> None:
         self._config = config
         self._held_out = held_out
@@ -201,22 +194,30 @@ class _Session:
             batch_tokens=runtime.batch_tokens,
         )
 
-    def fit(self, pairs: Sequence[Pair], labels: FloatVector, *, progress: bool) -> Fit:
+    def fit(self, pairs: Sequence[Pair], labels: FloatVector, *, progress: bool) -> tuple[Fit, WeightChoice | None]:
+        """Fit the model and return how it went, and the weight chosen with the weights that were kept."""
         encoded = self._scorer.tokenizer.encode(pairs)
-        steps = steps_in(len(encoded), self._config)
-        with _seeded(self._config.seed), _bar(steps, shown=progress) as bar:
-            return fit(
+        choices: list[WeightChoice] = []
+
+        def evaluate() -> float:
+            choices.append(best_weight(self._scored()))
+            return max(choices[-1].ndcg.values())  # what the model is worth where it will be used: fused
+
+        with _seeded(self._config.seed), _bar(steps_in(len(pairs), self._config), shown=progress) as bar:
+            fitted = fit(
                 self.model,
                 encoded,
                 labels,
                 config=self._config,
                 device=self._device,
                 precision=self.precision,
-                evaluate=self._ndcg if self._held_out else None,
+                evaluate=evaluate if self._held_out else None,
                 advance=bar.update,
             )
+        looks = zip(fitted.evaluations, choices, strict=True)
+        return fitted, next((choice for look, choice in looks if look.step == fitted.best_step), None)
 
-    def scored(self) -> list[HeldOutQuery]:
+    def _scored(self) -> list[HeldOutQuery]:
         """Return the held-out queries with the scores of the model as it stands."""
         pairs = [(unscored.query, text) for unscored in self._held_out for text in unscored.texts]
         ends = np.cumsum([len(unscored.texts) for unscored in self._held_out])[:-1]
@@ -224,10 +225,6 @@ class _Session:
             HeldOutQuery(unscored.product_ids, unscored.first, cross, unscored.grades)
             for unscored, cross in zip(self._held_out, np.split(self._scorer.score_many(pairs), ends), strict=True)
         ]
-
-    def _ndcg(self) -> float:
-        """Return the held-out nDCG@10 at the best weight: what the model is worth where it will be used."""
-        return max(best_weight(self.scored()).ndcg.values())
 
 
 def _labels(examples: Sequence[Example]) -> FloatVector:
@@ -237,15 +234,16 @@ def _labels(examples: Sequence[Example]) -> FloatVector:
     return labels
 
 
-def _write(model: "CrossEncoder", choice: WeightChoice | None, out: Path) -> None:
+def _write(model: "CrossEncoder", report: RerankerReport, config: CrossEncoderTrainerConfig, out: Path) -> None:
     """Write the folder beside its place and give it its name when it is whole."""
     staging = out.with_name(f".{out.name}.{os.getpid()}.staging")
     storage.make_folder(staging)
     try:
         with quiet_transformers():
             model.save_pretrained(str(staging), create_model_card=False)
-        if choice is not None:
-            storage.write_json(staging / FUSION_FILE, _fusion_record(choice))
+        if report.choice is not None:
+            storage.write_json(staging / FUSION_FILE, _fusion_record(report.choice))
+        storage.write_json(staging / "training.json", {"trainer": _plain(config), "report": _plain(report)})
         storage.adopt_folder(staging)
         storage.publish_folder(staging, out)
     finally:
@@ -261,6 +259,12 @@ def _fusion_record(choice: WeightChoice) -> dict[str, object]:
         "gain": choice.gain,
         "standard_error": choice.standard_error,
     }
+
+
+def _plain(record: CrossEncoderTrainerConfig | RerankerReport) -> dict[str, Any]:
+    """Return a record as JSON values, without what differs between two runs of the same training."""
+    fields = {name: value.value if isinstance(value, Precision) else value for name, value in asdict(record).items()}
+    return {name: value for name, value in fields.items() if name not in ("seconds", "choice")}
 
 
 def _require_absent(out: Path) -> None:

@@ -13,33 +13,32 @@ from retrieval.records import Judgment, Query
 
 CPU = RuntimeConfig(device="cpu", threads=1)
 DEPTH = 20
+GRADES = {"sofa": 3, "office chair": 2}
 
 
 @pytest.fixture(scope="module")
 def shop(tiny_products):
-    """60 queries "colour type", complete grades (3 the product itself, 2 its type), a first stage that guesses."""
+    """60 queries that all want something to sit on, complete grades, and a first stage that guesses.
+
+    What is good is a matter of the product alone, so that a random network learns it within seconds.
+    """
     texts = {product.product_id: product.title for product in tiny_products}
-    queries, judgments, lists = [], [], {}
+    grades = {p.product_id: GRADES[p.attributes["type"]] for p in tiny_products if p.attributes["type"] in GRADES}
+    queries = [Query(f"q{p.product_id}", f"{p.attributes['colour']} seat {p.product_id}") for p in tiny_products]
     rng = np.random.default_rng(17)
-    for product in tiny_products:
-        facts = product.attributes
-        query_id = f"q{product.product_id}"
-        queries.append(Query(query_id, f"{facts['colour']} {facts['type']}"))
-        grades = {
-            other.product_id: 3 if other is product else 2
-            for other in tiny_products
-            if other.attributes["type"] == facts["type"]
-        }
-        judgments += [Judgment(query_id, product_id, grade) for product_id, grade in grades.items()]
-        others = rng.permutation([product_id for product_id in texts if product_id not in grades])[: DEPTH - 5]
-        found = rng.permutation([*grades, *others]).tolist()
-        lists[query_id] = [(product_id, 1 / rank) for rank, product_id in enumerate(found, start=1)]
+    lists = {}
+    for query in queries:
+        bad = rng.permutation([product_id for product_id in texts if product_id not in grades])[: DEPTH - len(grades)]
+        found = rng.permutation([*grades, *bad]).tolist()
+        lists[query.query_id] = [(product_id, 1 / rank) for rank, product_id in enumerate(found, start=1)]
+    judgments = [
+        Judgment(query.query_id, product_id, grade) for query in queries for product_id, grade in grades.items()
+    ]
     return {"queries": queries, "judgments": judgments, "product_texts": texts, "first_stage": lists}
 
 
 def config(folder, **settings):
-    """What a random network needs to learn the toy shop: many passes, and word vectors that move."""
-    recipe = {"epochs": 14, "learning_rate": 5e-3, "freeze_embeddings": False, "patience": 14}
+    recipe = {"epochs": 4, "learning_rate": 3e-3, "freeze_embeddings": False}
     sizes = {"max_tokens": 32, "random_negatives": 2, "dev_share": 0.3, "complete_grades": True}
     return CrossEncoderTrainerConfig(base=str(folder), **{**recipe, **sizes, **settings})
 
@@ -61,8 +60,7 @@ def test_a_trained_cross_encoder_beats_a_first_stage_that_guesses(trained):
     assert (report.queries, report.dev_queries) == (42, 18)
     assert report.pairs == sum(report.grades.values())
     assert set(report.grades) == {0, 2, 3}
-    assert report.grades[3] == 42
-    assert report.grades[2] == 42 * 4
+    assert report.grades[3] == report.grades[2] == 42 * 5
     assert report.fit.best_step <= report.fit.steps
     best = max(look.score for look in report.fit.evaluations)
     assert best == pytest.approx(max(report.choice.ndcg.values()))
@@ -78,13 +76,13 @@ def test_the_weight_is_stored_with_the_model_and_taken_when_it_is_opened(trained
     assert reranker.weight == report.choice.weight
 
 
-def test_the_opened_model_puts_a_product_of_the_type_asked_for_first(trained, shop):
+def test_the_opened_model_orders_products_by_their_grade(trained, shop):
     out, _ = trained
     reranker = open_reranker(CrossEncoderConfig(model=str(out)), CPU)
     ids, texts = list(shop["product_texts"]), list(shop["product_texts"].values())
-    firsts = {query.query_id: ids[int(np.argmax(reranker.score(query.text, texts)))] for query in shop["queries"]}
-    good = {(judgment.query_id, judgment.product_id) for judgment in shop["judgments"]}
-    assert sum(pair in good for pair in firsts.items()) >= 45  # of 60; a guess finds five
+    grades = {judgment.product_id: judgment.grade for judgment in shop["judgments"]}
+    order = np.argsort(-reranker.score("purple seat 1234", texts))
+    assert [grades.get(ids[i], 0) for i in order[:10]] == [3] * 5 + [2] * 5
 
 
 def test_what_is_written_is_a_plain_cross_encoder_folder(trained, shop):
@@ -161,7 +159,7 @@ def test_an_output_folder_that_exists_is_refused_before_anything_is_read(tmp_pat
 
 def test_judgments_without_a_good_product_are_refused_before_a_model_is_loaded(shop, tmp_path):
     bad = [Judgment(judgment.query_id, judgment.product_id, 0) for judgment in shop["judgments"]]
-    with pytest.raises(SourceDataError, match="no grade above 0 to learn from: 300 judgments"):
+    with pytest.raises(SourceDataError, match="no grade above 0 to learn from: 600 judgments"):
         train_reranker(
             CrossEncoderTrainerConfig(base="/nowhere"), runtime=CPU, out=tmp_path / "r", **{**shop, "judgments": bad}
         )

@@ -165,7 +165,7 @@ def test_a_head_with_several_outputs_is_refused(tiny_cross_encoder_folder, tmp_p
 
 def test_a_configured_model_opens_through_the_package(tiny_cross_encoder_folder):
     reranker = open_reranker(
-        CrossEncoderConfig(model=str(tiny_cross_encoder_folder), weight=0.3), RuntimeConfig(device="cpu")
+        CrossEncoderConfig(model=str(tiny_cross_encoder_folder), weight=0.3), RuntimeConfig(device="cpu", threads=1)
     )
     assert isinstance(reranker, CrossEncoderReranker)
     assert (reranker.weight, reranker.folder) == (0.3, tiny_cross_encoder_folder)

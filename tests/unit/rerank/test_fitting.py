@@ -15,6 +15,7 @@ WORDS = ("red mouse", "blue sofa", "green lamp", "black phone", "white desk", "g
 def model(tiny_model_folder):
     import torch
 
+    torch.set_num_threads(1)  # two threads over matrices this small wait more than they work
     with torch.random.fork_rng():
         torch.manual_seed(3)
         return new_cross_encoder(tiny_model_folder, layers=0, max_tokens=32)
