@@ -74,7 +74,9 @@ class TrainingPairs:
 
     def _batch(self, queries: IntVector, products: IntVector) -> PairBatch:
         keys = queries[:, None] * len(self.products) + products[None, :]
-        return PairBatch(queries=queries, products=products, known=np.isin(keys, self.known))
+        # Looked up, not np.isin: that sorts all known pairs anew for every batch.
+        nearest = np.minimum(np.searchsorted(self.known, keys), len(self.known) - 1)
+        return PairBatch(queries=queries, products=products, known=self.known[nearest] == keys)
 
 
 def training_pairs(
