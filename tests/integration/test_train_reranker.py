@@ -38,7 +38,7 @@ def shop(tiny_products):
 
 
 def config(folder, **settings):
-    recipe = {"epochs": 4, "learning_rate": 3e-3, "freeze_embeddings": False}
+    recipe = {"epochs": 4, "max_per_grade": 8, "learning_rate": 3e-3, "freeze_embeddings": False}
     sizes = {"max_tokens": 32, "random_negatives": 2, "dev_share": 0.3, "complete_grades": True}
     return CrossEncoderTrainerConfig(base=str(folder), **{**recipe, **sizes, **settings})
 
@@ -123,7 +123,8 @@ def test_only_the_output_folder_is_written(tiny_model_folder, shop, tmp_path, mo
     assert list(work.iterdir()) == []
 
 
-def test_named_dev_queries_are_held_out(tiny_model_folder, shop, tmp_path):
+def test_named_dev_queries_are_held_out_and_an_empty_output_folder_is_filled(tiny_model_folder, shop, tmp_path):
+    (tmp_path / "r").mkdir()
     dev = [query.query_id for query in shop["queries"][:12]]
     report = train_reranker(
         quick(tiny_model_folder), runtime=CPU, out=tmp_path / "r", dev_query_ids=dev, progress=False, **shop
@@ -150,8 +151,9 @@ def test_bf16_is_used_where_the_device_has_it(tiny_model_folder, shop, tmp_path,
         assert report.precision is used
 
 
-def test_an_output_folder_that_exists_is_refused_before_anything_is_read(tmp_path):
-    with pytest.raises(StorageError, match=r"exists; remove it"):
+def test_an_output_folder_that_holds_something_is_refused_before_anything_is_read(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(StorageError, match="exists and is not empty"):
         train_reranker(
             CrossEncoderTrainerConfig(), runtime=CPU, queries=[], judgments=[], product_texts={}, out=tmp_path
         )

@@ -90,7 +90,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_names_the_step(model):
     with torch.no_grad():
         model[2].linear.bias.fill_(float("inf"))
     with pytest.raises(
-        ConfigError, match=r"the loss is (nan|inf) at step 1; lower trainer\.learning_rate \(now 5e-05\)"
+        ConfigError, match=r"the loss is (nan|inf) at step 1; lower trainer\.learning_rate \(now 0\.0002\)"
     ):
         fitted(model, [("a", "b"), ("c", "d")], [1, 0])
 
