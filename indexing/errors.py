@@ -21,8 +21,8 @@
     ├── EnvironmentProblem        environment          a missing package, device or instruction set
     └── GateFailed                gate_failed          a quality gate was set and not reached
 
-``ValueError`` and ``TypeError`` stay what they are in Python: a call with arguments that no artefact or data could make right.
-A message says what was expected, what came, where, and what to do about it.
+``ValueError`` and ``TypeError`` stay what they are in Python: a call with arguments that no artefact or data could make
+right. A message says what was expected, what came, where, and what to do about it.
 """
 
 
@@ -50,7 +50,7 @@ class VectorError(ShortlistError):
     code = "vector"
 
 
-class InvalidQuery(ShortlistError):  # noqa: N818 - named for what it is, like the rest of the tree
+class InvalidQuery(ShortlistError):
     """A query that cannot be answered as it stands."""
 
     code = "invalid_query"
@@ -68,31 +68,31 @@ class ArtifactError(ShortlistError):
     code = "artifact"
 
 
-class ArtifactNotFound(ArtifactError):  # noqa: N818
+class ArtifactNotFound(ArtifactError):
     """No bundle, version or file at the path given."""
 
     code = "artifact_not_found"
 
 
-class ArtifactCorrupt(ArtifactError):  # noqa: N818
+class ArtifactCorrupt(ArtifactError):
     """A file whose size or SHA-256 differs from what its manifest says, or that does not parse."""
 
     code = "artifact_corrupt"
 
 
-class ArtifactIncompatible(ArtifactError):  # noqa: N818
+class ArtifactIncompatible(ArtifactError):
     """An artefact of a format version that this release does not read."""
 
     code = "artifact_incompatible"
 
 
-class ArtifactUntrusted(ArtifactError):  # noqa: N818
+class ArtifactUntrusted(ArtifactError):
     """A file, key or path in an artefact that Shortlist never writes."""
 
     code = "artifact_untrusted"
 
 
-class FingerprintMismatch(ArtifactError):  # noqa: N818
+class FingerprintMismatch(ArtifactError):
     """A query tower other than the one whose vectors are in the index; the message names the field."""
 
     code = "fingerprint_mismatch"
@@ -104,31 +104,31 @@ class StorageError(ShortlistError):
     code = "storage"
 
 
-class StorageFull(StorageError):  # noqa: N818
+class StorageFull(StorageError):
     """No room left on the device, or less than a build will need."""
 
     code = "storage_full"
 
 
-class BuildLocked(StorageError):  # noqa: N818
+class BuildLocked(StorageError):
     """Another process is building into the same directory; the message names it."""
 
     code = "build_locked"
 
 
-class CommitUncertain(StorageError):  # noqa: N818
+class CommitUncertain(StorageError):
     """The new version is visible, but the last sync failed: the next open decides which version lives."""
 
     code = "commit_uncertain"
 
 
-class EnvironmentProblem(ShortlistError):  # noqa: N818
+class EnvironmentProblem(ShortlistError):
     """A package, a device or a processor feature that was asked for is not there."""
 
     code = "environment"
 
 
-class GateFailed(ShortlistError):  # noqa: N818
+class GateFailed(ShortlistError):
     """A quality gate was set and not reached; what was measured is in the message."""
 
     code = "gate_failed"

@@ -7,7 +7,6 @@ fetched until the score drops, and the tie rank decides.
 
 import logging
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,7 +195,6 @@ def build_index(
         _log.info("index=auto: %s", choice.reason)
         config = choice.config
     faiss_kinds.set_threads(threads)
-    started = time.perf_counter()
     numbers, vectors_sha256 = number_vectors(vectors)
     distinct = DistinctRows.of(numbers, tie_rank=tie_rank)
     plan = faiss_kinds.plan(config, count=distinct.count, dim=vectors.dim)
@@ -214,7 +212,6 @@ def build_index(
         faiss=faiss_kinds.version(),
         threads=threads,
         vectors_sha256=vectors_sha256,
-        build_s=round(time.perf_counter() - started, 3),
     )
     return FaissIndex(index, record, distinct, vectors=vectors, tie_rank=tie_rank)
 

@@ -32,7 +32,6 @@ class IndexRecord:
         faiss: Version of FAISS that built it.
         threads: Threads asked for at the build, 0 for all; a graph is the same byte for byte only with 1.
         vectors_sha256: Digest of the vectors' bytes in row order.
-        build_s: Seconds to number, train and add.
     """
 
     plan: Plan
@@ -42,7 +41,6 @@ class IndexRecord:
     faiss: str
     threads: int
     vectors_sha256: str
-    build_s: float
 
 
 def write_record(folder: Path, record: IndexRecord, files: Mapping[str, FileDigest]) -> FileDigest:

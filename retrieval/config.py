@@ -152,7 +152,8 @@ class TextConfig:
     """How a product becomes one text, for the encoder, the lexical index and the reranker alike.
 
     Attributes:
-        fields: In order; of ``title, description, brand, category, price, attributes``, ``attributes.<name>`` or an extra column.
+        fields: In order; of ``title, description, brand, category, price, attributes``, ``attributes.<name>`` or an
+            extra column.
         separator: Between non-empty fields.
         labels: Write ``name: value`` for attributes and extras.
         max_attributes: Attributes taken per product, in their order.
@@ -176,7 +177,9 @@ class TextConfig:
         if not self.fields:
             raise ValueError("text.fields must name at least one field, got []")
         if self.max_chars < 1 or self.max_attributes < 0:
-            raise ValueError(f"text.max_chars must be >= 1 and text.max_attributes >= 0, got {self.max_chars}, {self.max_attributes}")
+            raise ValueError(
+                f"text.max_chars must be >= 1 and text.max_attributes >= 0, got {self.max_chars}, {self.max_attributes}"
+            )
 
 
 # --- models -----------------------------------------------------------------------------------------------------------
@@ -220,7 +223,8 @@ class RuntimeConfig:
     """Where and how models run; never changes what they compute beyond the stated tolerance.
 
     Attributes:
-        device: ``auto`` (CUDA when there is one, said aloud), ``cpu`` or ``cuda``; one that is asked for and absent is an error.
+        device: ``auto`` (CUDA when there is one, said aloud), ``cpu`` or ``cuda``; one that is asked for and absent is
+            an error.
         threads: Threads for torch and faiss; 0 means all cores.
         precision: Arithmetic of encoder and cross-encoder.
         batch_tokens: Tokens (padding included) per forward pass.
@@ -236,7 +240,9 @@ class RuntimeConfig:
         if self.device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"runtime.device must be auto, cpu or cuda, got {self.device!r}")
         if self.threads < 0 or self.batch_tokens < 1:
-            raise ValueError(f"runtime.threads must be >= 0 and runtime.batch_tokens >= 1, got {self.threads}, {self.batch_tokens}")
+            raise ValueError(
+                f"runtime.threads must be >= 0 and runtime.batch_tokens >= 1, got {self.threads}, {self.batch_tokens}"
+            )
 
 
 # --- first fusion -----------------------------------------------------------------------------------------------------
@@ -249,8 +255,8 @@ class FusionConfig:
     Attributes:
         dense: Weight of the vectors.
         lexical: Weight of the words.
-        source_depth: Each source recalls at least so many products, more when the depth asked for is more. Reciprocal rank
-            fusion, nDCG@10 on Icecat: .7924 with 100, .8079 with 300, .8117 with 1,000, .8123 with all.
+        source_depth: Each source recalls at least so many products, more when the depth asked for is more. Reciprocal
+            rank fusion, nDCG@10 on Icecat: .7924 with 100, .8079 with 300, .8117 with 1,000, .8123 with all.
     """
 
     dense: float = 1.0
@@ -260,14 +266,16 @@ class FusionConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
         if min(self.dense, self.lexical) < 0 or self.dense + self.lexical <= 0:
-            raise ValueError(f"fusion weights must be >= 0 and not all 0, got dense={self.dense} lexical={self.lexical}")
+            raise ValueError(
+                f"fusion weights must be >= 0 and not all 0, got dense={self.dense} lexical={self.lexical}"
+            )
         if self.source_depth < 1:
             raise ValueError(f"fusion.source_depth must be at least 1, got {self.source_depth}")
 
 
 @dataclass(kw_only=True, slots=True)
 class RrfConfig(FusionConfig):
-    """Reciprocal rank fusion: sum of weight / (constant + rank). Cormack, Clarke, Buettcher, SIGIR 2009 (constant 60)."""
+    """Reciprocal rank fusion: sum of weight / (constant + rank). Cormack, Clarke, Buettcher, SIGIR 2009 (60)."""
 
     constant: float = 60.0
 
@@ -302,8 +310,8 @@ class ContrastiveConfig:
         dev_share: Share of the training queries held out for early stopping when the source has no ``dev`` split.
         patience: Stop after this many evaluations without a better dev nDCG@10.
         evaluations: Evaluations per epoch.
-        dev_pool: Products ranked at each evaluation: all that are judged for the dev queries, then a seeded sample of the
-            others up to this many.
+        dev_pool: Products ranked at each evaluation: all that are judged for the dev queries, then a seeded sample of
+            the others up to this many.
         freeze_embeddings: Leave the word vectors as they are: faster, and words that no training query holds keep their
             place beside the ones that do.
         precision: ``bf16`` trains under autocast.
@@ -330,7 +338,10 @@ class ContrastiveConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
         if self.temperature <= 0 or self.learning_rate <= 0:
-            raise ValueError(f"trainer.temperature and trainer.learning_rate must be > 0, got {self.temperature}, {self.learning_rate}")
+            raise ValueError(
+                f"trainer.temperature and trainer.learning_rate must be > 0, got {self.temperature}, "
+                f"{self.learning_rate}"
+            )
         if self.batch_size < 2:
             raise ValueError(f"trainer.batch_size must be at least 2 (in-batch negatives), got {self.batch_size}")
         for name in ("epochs", "min_grade", "max_positives", "patience", "evaluations", "dev_pool"):

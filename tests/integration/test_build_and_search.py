@@ -223,7 +223,7 @@ def test_a_second_build_publishes_beside_the_first_and_encodes_nothing(bundle: P
 
 def test_equal_builds_have_equal_files_and_share_them(bundle: Path, shop: Path, build_config: Compose):
     before = open_bundle(bundle)
-    build(build_config("runtime.threads=1"), source=shop, out=bundle)
+    build(build_config(), source=shop, out=bundle)
     after = open_bundle(bundle)
     assert dict(after.manifest.files) == dict(before.manifest.files)
     weights = "encoder/model.safetensors"
