@@ -26,7 +26,7 @@ from shortlist.engine import SearchEngine
 from shortlist.evaluation.evaluate import evaluate_runs
 from shortlist.evaluation.records import Evaluation, EvaluationOptions, Provenance, SystemRun
 from shortlist.evaluation.report import table, write_evaluation
-from shortlist.jobs.evaluate import judged_queries, run_system
+from shortlist.jobs.evaluate import bundle_facts, judged_queries, run_system
 from shortlist.jobs.training import run_train_reranker, run_train_retriever
 from shortlist.progress import say
 from shortlist.store import write_store
@@ -115,7 +115,10 @@ def run_demo(config: DemoConfig, *, out: Path) -> DemoReport:
     with report.stage("train the cross-encoder"):
         run_train_reranker(
             TrainRerankerConfig(
-                catalog=config.catalog, trainer=config.reranker, runtime=config.runtime, depth=config.depth
+                catalog=config.catalog,
+                trainer=replace(config.reranker, base=trained.model),  # it knows the shop's words already
+                runtime=config.runtime,
+                depth=config.depth,
             ),
             source=store,
             bundle=out / "bundle",
@@ -197,6 +200,7 @@ def _evaluate(config: DemoConfig, engine: SearchEngine, untrained: SearchEngine,
         options=EvaluationOptions(k=asked.k, recall_k=asked.recall_k, min_grade_recall=asked.recall_grade),
         products_for_display=engine.product,
         query_texts={query.query_id: query.text for query in queries},
+        facts=bundle_facts(bundle, {product_id for grades in qrels.values() for product_id in grades}),
         provenance=Provenance(source=str(store), bundle=str(bundle.root), generation=bundle.manifest.version),
     )
 
