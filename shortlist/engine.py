@@ -205,7 +205,9 @@ class SearchEngine:
         )
         return self._result(f"similar to {product_id}", Ranking(ranked, dict(recall.timings_ms)), k, start)
 
-    def run(self, query: str, system: System, *, depth: int, run_depth: int) -> tuple[list[tuple[str, float]], float]:
+    def run(
+        self, query: str, system: System, *, depth: int, run_depth: int, filters: Filters | None = None
+    ) -> tuple[list[tuple[str, float]], float]:
         """Rank one query as ``system`` does, for evaluation: ids and scores only, as deep as asked.
 
         Args:
@@ -213,6 +215,7 @@ class SearchEngine:
             system: Which sources are asked and whether the cross-encoder runs.
             depth: Candidates that the cross-encoder sees.
             run_depth: Length of the run; candidates below ``depth`` keep the first-stage order.
+            filters: As for :meth:`search`.
 
         Returns:
             (product_id, score) best first, and the milliseconds it took.
@@ -224,6 +227,7 @@ class SearchEngine:
             recall_depth=run_depth,
             rerank_depth=depth,
             sources=SOURCES[system],
+            eligible=self._eligible(filters),
             reranking=system is System.hybrid_rerank,
         )
         elapsed_ms = (time.perf_counter() - start) * 1000

@@ -101,17 +101,22 @@ def search(options: argparse.Namespace) -> Outcome:
 
 
 def evaluate(options: argparse.Namespace) -> Outcome:
-    """Evaluate a bundle's systems; exit 5 when a gate fails."""
+    """Evaluate a bundle's systems and runs from elsewhere; exit 5 when a gate fails."""
     from shortlist.evaluation.gates import parse_gates, require_gates
     from shortlist.evaluation.report import report_document, table
+    from shortlist.jobs.evaluate import EvaluationSources
     from shortlist.jobs.evaluate import evaluate as run
 
     config = load_config(EvaluateConfig, options.overrides)
     gates = parse_gates(options.gate)
     out = Path(options.out)
-    evaluation = run(
-        config, source=Path(options.source), bundle=Path(options.bundle), out=out, judgments=_path(options.judgments)
+    sources = EvaluationSources(
+        source=_path(options.source),
+        bundle=_path(options.bundle),
+        judgments=_path(options.judgments),
+        runs=tuple(Path(path) for path in options.run),
     )
+    evaluation = run(config, sources, out=out)
     require_gates(gates, evaluation)
     text = f"{table(evaluation)}\n\nreport {out / 'report.html'}\nruns   {out}/<system>.trec, {out / 'qrels.txt'}"
     return Outcome(text, report_document(evaluation))

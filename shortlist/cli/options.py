@@ -113,12 +113,19 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "evaluate",
-        "systems x queries -> TREC run files, report.json, report.html",
+        "systems and runs x queries -> TREC run files, report.json, report.html",
         (
-            SOURCE,
-            BUNDLE,
+            Option(
+                "--source", "folder of the catalogue's files; may be left out when --judgments and --run say all", "DIR"
+            ),
+            Option("--bundle", "directory of a published bundle, whose systems are asked", "DIR"),
             Option("--out", "folder for runs and reports", "DIR", required=True),
-            JUDGMENTS,
+            Option(
+                "--judgments",
+                "in place of the catalogue's: .csv, BEIR .tsv, ir_datasets .jsonl, else TREC qrels",
+                "FILE",
+            ),
+            Option("--run", "a TREC run to be measured too, anybody's (repeat for more)", "FILE", repeat=True),
             Option(
                 "--gate", "exit 5 unless this holds for the last system, e.g. 'nDCG@10>=.73'", "CONDITION", repeat=True
             ),

@@ -7,10 +7,13 @@ what is read is ordered by trec_eval's rule.
 Source: trec_eval 9.0, README and get_trec_results.c.
 """
 
+import gzip
 import math
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TextIO, TypeVar
 
 import numpy as np
 
@@ -121,27 +124,38 @@ def read_qrels(path: Path) -> Qrels:
 
 
 def read_run(path: Path) -> Run:
+    """Read anybody's run; see `read_tagged_run`."""
+    return read_tagged_run(path)[0]
+
+
+def read_tagged_run(path: Path) -> tuple[Run, str]:
     """Read anybody's run: lines in any order, ordered by trec_eval's rule (score, then product id, both descending).
 
     The rank column is ignored, as trec_eval ignores it. Scores that differ only beyond single precision count as equal.
 
+    Args:
+        path: The file; one that ends in ``.gz`` is unpacked.
+
     Returns:
-        query_id -> (product_id, score), best first; queries in the order of their first lines.
+        query_id -> (product_id, score), best first, queries in the order of their first lines; and the tag that most
+        lines have.
 
     Raises:
         SourceDataError: With file and line, if a line has not six columns, a score is not a finite number, or a product
             stands twice in a query; or if the file cannot be read or holds nothing.
     """
     scores: dict[str, dict[str, float]] = {}
+    tags = Counter[str]()
     for number, columns in _lines(path, expected="query_id Q0 product_id rank score tag"):
-        query_id, _, product_id, _, text, _ = columns
+        query_id, _, product_id, _, text, tag = columns
+        tags[tag] += 1
         score = _number(text, float, path, number)
         if not abs(score) <= _LARGEST:
             _refuse(path, number, f"expected a score within 1e38 of 0, got {text!r}")
         if product_id in scores.setdefault(query_id, {}):
             _refuse(path, number, f"product {product_id!r} stands twice in query {query_id!r}; keep its better rank")
         scores[query_id][product_id] = score
-    return {query_id: trec_order(found) for query_id, found in scores.items()}
+    return {query_id: trec_order(found) for query_id, found in scores.items()}, max(tags, key=tags.__getitem__)
 
 
 def trec_order(scores: Mapping[str, float]) -> list[tuple[str, float]]:
@@ -155,7 +169,7 @@ def _lines(path: Path, *, expected: str) -> Iterator[tuple[int, list[str]]]:
     width = len(expected.split())
     empty = True
     try:
-        with path.open(encoding="utf-8") as file:
+        with _opened(path) as file:
             for number, line in enumerate(file, start=1):
                 columns = line.split()
                 if not columns:
@@ -164,10 +178,14 @@ def _lines(path: Path, *, expected: str) -> Iterator[tuple[int, list[str]]]:
                     _refuse(path, number, f"expected {width} columns ({expected}), got {len(columns)}")
                 empty = False
                 yield number, columns
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise SourceDataError(f"expected a UTF-8 text file at {path}: {error}") from error
     if empty:
         raise SourceDataError(f"expected lines of {expected} in {path}, found none")
+
+
+def _opened(path: Path) -> TextIO:
+    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
 
 
 def _number(text: str, kind: Callable[[str], _Number], path: Path, line: int) -> _Number:

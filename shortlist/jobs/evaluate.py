@@ -1,18 +1,24 @@
 """Job ``evaluate``: ask every system every judged query, measure, compare, write run files and reports."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from indexing.errors import ConfigError, InvalidQuery, SourceDataError
+from indexing.storage import digest
 from retrieval.catalog import Catalog, open_catalog
 from retrieval.fingerprint import Fingerprint
-from retrieval.records import Judgment, Qrels, Query
+from retrieval.postings import Postings
+from retrieval.raters import read_rater_grades
+from retrieval.records import Qrels, Query
 from shortlist.bundle import Bundle
 from shortlist.config import EvaluateConfig, System
 from shortlist.engine import SearchEngine
+from shortlist.evaluation.conventions import RULES, evaluated
 from shortlist.evaluation.evaluate import evaluate_runs
+from shortlist.evaluation.facts import CatalogueFacts, collect_facts, stored_products
+from shortlist.evaluation.interchange import read_judgments, read_runs
 from shortlist.evaluation.records import Evaluation, EvaluationOptions, Provenance, SystemRun
 from shortlist.evaluation.report import write_evaluation
 from shortlist.progress import progress, say
@@ -21,45 +27,69 @@ WARM_UP = 3
 """Queries asked before the clock counts, so that the first call's allocations are nobody's latency."""
 
 
-def evaluate(
-    config: EvaluateConfig, *, source: Path, bundle: Path, out: Path, judgments: Path | None = None
-) -> Evaluation:
-    """Measure the systems of a bundle on a catalogue's judged queries.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationSources:
+    """What an evaluation is made from; at least a bundle or a run.
+
+    Attributes:
+        source: Folder of the catalogue's files; ``None`` when ``judgments`` and ``runs`` say all.
+        bundle: Bundle whose systems are asked; ``None`` measures run files alone.
+        judgments: File in place of the catalogue's judgments (`shortlist.evaluation.interchange`).
+        runs: TREC run files, anybody's.
+    """
+
+    source: Path | None = None
+    bundle: Path | None = None
+    judgments: Path | None = None
+    runs: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what leaves nothing to measure, or nothing to measure it by."""
+        if self.bundle is None and not self.runs:
+            raise ConfigError(
+                "there is nothing to measure: give a bundle (--bundle DIR) or a run (--run FILE), or both"
+            )
+        if self.bundle is not None and self.source is None:
+            raise ConfigError("a bundle is asked the queries of its catalogue: give --source DIR")
+        if self.source is None and self.judgments is None:
+            raise ConfigError("there are no judgments: give a catalogue (--source DIR) or a file (--judgments FILE)")
+
+
+def evaluate(config: EvaluateConfig, sources: EvaluationSources, *, out: Path) -> Evaluation:
+    """Measure the systems of a bundle, and runs from elsewhere, on judged queries.
 
     Args:
-        config: Systems, cut-offs and the catalogue's layout.
-        source: Folder of the catalogue's files.
-        bundle: Bundle directory.
-        out: Folder for ``qrels.txt``, ``<system>.trec``, ``report.json`` and ``report.html``.
-        judgments: CSV in place of the catalogue's judgments.
+        config: Systems, cut-offs, convention and the catalogue's layout.
+        sources: Catalogue, bundle, judgments and runs. Systems stand in the report after the runs.
+        out: Folder for ``qrels.txt``, ``<system>.trec``, ``per_query.json``, ``report.json`` and ``report.html``.
 
     Raises:
         ConfigError: ``hybrid_rerank`` is asked of a bundle without a reranker.
-        SourceDataError: No judged query, or judgments that break their contract.
+        SourceDataError: No judged query, a judged query that the catalogue does not have, or judgments or runs that
+            break their contract.
         ArtifactError: The bundle cannot be used.
     """
-    catalog = open_catalog(config.catalog, source)
-    queries, judged = judged_queries(catalog, judgments)
-    precision = config.runtime.precision.name
-    engine = SearchEngine.open(
-        bundle, device=config.runtime.device, threads=config.runtime.threads, precision=precision
-    )
-    _require_reranker(engine, config, bundle)
-    asked = [query for query in queries if any(judged[query.query_id].values())]
-    runs = {system.name: run_system(engine, system, asked, config) for system in config.systems}
+    catalog = open_catalog(config.catalog, sources.source) if sources.source is not None else None
+    known, queries, qrels = _judged(catalog, sources)
+    theirs = {name: SystemRun(run) for name, run in read_runs(sources.runs, taken=_taken(config, sources)).items()}
+    engine = None if sources.bundle is None else _open(config, sources.bundle)
+    facts = _facts(config, catalog, engine, qrels)
+    ours = {} if engine is None or facts is None else _ask_all(engine, config, queries, qrels, facts)
     evaluation = evaluate_runs(
-        catalog.name,
-        judged,
-        runs,
+        catalog.name if catalog is not None else str(sources.judgments and sources.judgments.stem),
+        qrels,
+        theirs | ours,
         options=EvaluationOptions(
             k=config.k,
             recall_k=config.recall_k,
             min_grade_recall=config.recall_grade,
             convention=config.convention,
         ),
-        products_for_display=engine.product,
-        query_texts={query.query_id: query.text for query in queries},
-        provenance=_provenance(config, engine.bundle, source, judgments),
+        products_for_display=None if engine is None else engine.product,
+        query_texts={query.query_id: query.text for query in known},
+        facts=facts,
+        raters=_raters(config, sources, queries),
+        provenance=_provenance(config, sources, engine),
     )
     write_evaluation(evaluation, out)
     return evaluation
@@ -76,29 +106,89 @@ def judged_queries(catalog: Catalog, judgments: Path | None) -> tuple[list[Query
         SourceDataError: There is no judged query.
     """
     queries = catalog.queries()
-    if judgments is None:
-        found: Sequence[Judgment] = catalog.judgments()
+    if judgments is not None:
+        kept, qrels = read_judgments(judgments, queries)
     else:
-        from retrieval.catalog import read_judgments_csv
-
-        queries, found = read_judgments_csv(judgments, queries)
-    qrels: Qrels = defaultdict(dict)
-    for judgment in found:
-        qrels[judgment.query_id][judgment.product_id] = judgment.grade
-    kept = [query for query in queries if query.query_id in qrels]
-    if not kept:
+        qrels = defaultdict(dict)
+        for judgment in catalog.judgments():
+            qrels[judgment.query_id][judgment.product_id] = judgment.grade
+        kept = [query for query in queries if query.query_id in qrels]
+    if not qrels:
         raise SourceDataError(
-            f"{catalog.name} has {len(queries)} queries and {len(found)} judgments, but no query with a judgment; "
+            f"{catalog.name} has {len(queries)} queries, but none with a judgment; "
             "give a file with --judgments FILE (columns query,product_id,grade)"
         )
     return kept, dict(qrels)
 
 
-def run_system(engine: SearchEngine, system: System, queries: Sequence[Query], config: EvaluateConfig) -> SystemRun:
-    """Ask one system every query, one at a time as a shopper would, and keep ids, scores and milliseconds."""
+def _judged(catalog: Catalog | None, sources: EvaluationSources) -> tuple[list[Query], list[Query], Qrels]:
+    """Return the catalogue's queries, the judged ones with a text, and the judgments."""
+    if catalog is None:
+        return [], *read_judgments(sources.judgments or Path(), [])
+    queries, qrels = judged_queries(catalog, sources.judgments)
+    strangers = sorted(qrels.keys() - {query.query_id for query in queries})
+    if strangers and sources.bundle is not None:
+        raise SourceDataError(
+            f"{sources.judgments} judges {len(strangers)} queries that {catalog.name} does not have, such as "
+            f"{strangers[:3]}: a bundle cannot be asked them; are the query ids those of another data set or split?"
+        )
+    return list({query.query_id: query for query in (*catalog.queries(), *queries)}.values()), queries, qrels
 
-    def ask(text: str) -> tuple[list[tuple[str, float]], float]:
-        return engine.run(text, system, depth=config.depth, run_depth=config.run_depth)
+
+# --- asking -----------------------------------------------------------------------------------------------------------
+
+
+def _open(config: EvaluateConfig, bundle: Path) -> SearchEngine:
+    runtime = config.runtime
+    engine = SearchEngine.open(bundle, device=runtime.device, threads=runtime.threads, precision=runtime.precision.name)
+    _require_reranker(engine, config, bundle)
+    return engine
+
+
+def _taken(config: EvaluateConfig, sources: EvaluationSources) -> list[str]:
+    return [] if sources.bundle is None else [system.name for system in config.systems]
+
+
+def _ask_all(
+    engine: SearchEngine, config: EvaluateConfig, queries: Sequence[Query], qrels: Qrels, facts: CatalogueFacts
+) -> dict[str, SystemRun]:
+    rules = RULES[config.convention]
+    counted, _ = evaluated(qrels, rules)
+    asked = [query for query in queries if query.query_id in counted]
+    held = facts.product_ids
+    judged = {query_id: [product_id for product_id in of if product_id in held] for query_id, of in counted.items()}
+    among = judged if rules.judged_only else None
+    return {system.name: run_system(engine, system, asked, config, among=among) for system in config.systems}
+
+
+def run_system(
+    engine: SearchEngine,
+    system: System,
+    queries: Sequence[Query],
+    config: EvaluateConfig,
+    *,
+    among: Mapping[str, Collection[str]] | None = None,
+) -> SystemRun:
+    """Ask one system every query, one at a time as a shopper would, and keep ids, scores and milliseconds.
+
+    Args:
+        engine: What is asked.
+        system: Which of its sources and stages.
+        queries: In this order.
+        config: Depths.
+        among: query_id -> the only products to be ranked. Those that the system does not return (words alone find only
+            what shares one) follow in the order of their ids, so that all are ranked. ``None`` ranks the catalogue.
+    """
+
+    def ask(query: Query) -> tuple[list[tuple[str, float]], float]:
+        if among is None:
+            return engine.run(query.text, system, depth=config.depth, run_depth=config.run_depth)
+        wanted = among[query.query_id]
+        filters = [("product_id", "in", sorted(wanted))]
+        answer, elapsed_ms = engine.run(
+            query.text, system, depth=config.depth, run_depth=max(config.run_depth, len(wanted)), filters=filters
+        )
+        return _completed(answer, wanted), elapsed_ms
 
     for query in queries[:WARM_UP]:
         _answer(ask, query)
@@ -113,12 +203,20 @@ def run_system(engine: SearchEngine, system: System, queries: Sequence[Query], c
     return SystemRun(run, latencies)
 
 
+def _completed(answer: list[tuple[str, float]], wanted: Collection[str]) -> list[tuple[str, float]]:
+    """Put the products that were not returned at the end, by id, each a step below."""
+    returned = {product_id for product_id, _ in answer}
+    lowest = min((score for _, score in answer), default=0.0)
+    missing = sorted(product_id for product_id in wanted if product_id not in returned)
+    return [*answer, *((product_id, lowest - step) for step, product_id in enumerate(missing, start=1))]
+
+
 def _answer(
-    ask: Callable[[str], tuple[list[tuple[str, float]], float]], query: Query
+    ask: Callable[[Query], tuple[list[tuple[str, float]], float]], query: Query
 ) -> tuple[list[tuple[str, float]], float]:
     """Ask; a query that the engine refuses stays unanswered, which scores 0 and is said aloud."""
     try:
-        return ask(query.text)
+        return ask(query)
     except InvalidQuery as error:
         say(f"query {query.query_id} was refused and scores 0: {error}")
         return [], 0.0
@@ -134,7 +232,46 @@ def _require_reranker(engine: SearchEngine, config: EvaluateConfig, bundle: Path
         )
 
 
-def _provenance(config: EvaluateConfig, bundle: Bundle, source: Path, judgments: Path | None) -> Provenance:
+# --- what the numbers are read beside ---------------------------------------------------------------------------------
+
+
+def _facts(
+    config: EvaluateConfig, catalog: Catalog | None, engine: SearchEngine | None, qrels: Qrels
+) -> CatalogueFacts | None:
+    """Read the catalogue once more: from the bundle when there is one, which holds exactly what was searched."""
+    judged = {product_id for grades in qrels.values() for product_id in grades}
+    if engine is not None:
+        return bundle_facts(engine.bundle, judged, popularity=config.popularity)
+    if catalog is not None:
+        stream = (product for batch in catalog.products() for product in batch.products)
+        return collect_facts(stream, judged, popularity=config.popularity)
+    return None
+
+
+def bundle_facts(bundle: Bundle, judged: Collection[str], *, popularity: str = "") -> CatalogueFacts:
+    """Collect the facts of a bundle's products; its vocabulary is that of its lexical index."""
+    products = stored_products(bundle.folder / "products.parquet", extra=popularity)
+    vocabulary = Postings.open(bundle.folder / "lexical").vocabulary
+    return collect_facts(products, judged, popularity=popularity, vocabulary=vocabulary)
+
+
+def _raters(config: EvaluateConfig, sources: EvaluationSources, queries: Sequence[Query]) -> dict[str, Qrels]:
+    if sources.source is None or not config.raters:
+        return {}
+    path = sources.source / config.raters
+    return read_rater_grades(path, queries) if path.is_file() else {}
+
+
+def _provenance(config: EvaluateConfig, sources: EvaluationSources, engine: SearchEngine | None) -> Provenance:
+    given = [path for path in (sources.judgments, *sources.runs) if path is not None]
+    digests = {str(path): digest(path).sha256 for path in given}
+    if engine is None:
+        return Provenance(
+            source=str(sources.source or ""),
+            judgments=str(sources.judgments or config.catalog.judgments),
+            digests=digests,
+        )
+    bundle: Bundle = engine.bundle
     manifest = bundle.manifest
     settings = {
         "index": str(dict(manifest.index["config"])),
@@ -144,11 +281,11 @@ def _provenance(config: EvaluateConfig, bundle: Bundle, source: Path, judgments:
         "runtime": str({name: str(value) for name, value in asdict(config.runtime).items()}),
     }
     return Provenance(
-        source=str(source),
-        judgments=str(judgments or config.catalog.judgments),
+        source=str(sources.source or ""),
+        judgments=str(sources.judgments or config.catalog.judgments),
         bundle=str(bundle.root),
         generation=manifest.version,
         fingerprint=Fingerprint(dict(manifest.fingerprint)).digest,
-        digests=dict(manifest.catalogue["sources"]),
+        digests=dict(manifest.catalogue["sources"]) | digests,
         settings=settings,
     )
