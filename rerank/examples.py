@@ -112,7 +112,7 @@ def _examples_of(
     unknown = 0 if config.complete_grades else None
     bad = [product_id for product_id in recalled if grades.get(product_id, unknown) == 0 and product_id not in chosen]
     chosen |= dict.fromkeys(_sample(bad, config.negatives_from_first_stage, rng), 0)
-    # Drawn before the judged ones are left out: that keeps the draw independent of the size of the catalogue.
+    # Judged ones among those drawn are dropped: they are rare, and a list of the unjudged for every query is not cheap.
     drawn = _sample(catalogue, config.random_negatives, rng)
     chosen |= {product_id: 0 for product_id in drawn if product_id not in chosen and product_id not in grades}
     return [Example(query_id=query_id, product_id=product_id, grade=grade) for product_id, grade in chosen.items()]
