@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from indexing.storage import FileDigest
-
 from indexing.errors import ArtifactCorrupt, ArtifactIncompatible, ArtifactUntrusted
+from indexing.storage import FileDigest
 
 FORMAT = 1
 """Version of the bundle layout; docs/formats.md says what each one holds and which are read."""
