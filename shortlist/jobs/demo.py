@@ -115,10 +115,7 @@ def run_demo(config: DemoConfig, *, out: Path) -> DemoReport:
     with report.stage("train the cross-encoder"):
         run_train_reranker(
             TrainRerankerConfig(
-                catalog=config.catalog,
-                trainer=replace(config.reranker, base=trained.model),  # it knows the shop's words already
-                runtime=config.runtime,
-                depth=config.depth,
+                catalog=config.catalog, trainer=config.reranker, runtime=config.runtime, depth=config.depth
             ),
             source=store,
             bundle=out / "bundle",
