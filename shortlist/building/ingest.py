@@ -16,6 +16,7 @@ from retrieval.products import ProductTable
 from retrieval.records import Product
 from retrieval.text import TextTemplate, text_key
 from retrieval.tokens import TokenCounter, TokenCounts
+from retrieval.tower import read_settings
 
 
 @dataclass(slots=True)
@@ -92,7 +93,8 @@ def product_counter(folder: Path | None, encoder: EncoderConfig) -> TokenCounter
     """Return a counter of the tokens that the product tower will read; ``None`` without an encoder."""
     if folder is None:
         return None
-    return TokenCounter(folder, prompt=encoder.product_prompt, max_tokens=encoder.product_max_tokens)
+    settings = read_settings(folder, encoder)
+    return TokenCounter(folder, prompt=settings.product_prompt, max_tokens=settings.product_max_tokens)
 
 
 def new_texts(
