@@ -154,6 +154,34 @@ class EvaluateConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class CompareConfig:
+    """Job ``compare``: two reports, or two systems of one, query by query.
+
+    Attributes:
+        slices: Kinds of query that are compared, by name; ``["*"]`` takes all. Few named beforehand keep more power.
+        alpha: Chance of a false alarm that is accepted, over everything compared at once.
+        margin: Largest loss that is acceptable where a change is wanted for another reason; 0 asks for a gain.
+        min_queries: Values of a slice with fewer queries are not tested.
+        trials: Sign patterns of the tests, and resamples of the intervals.
+        seed: Seeds both.
+    """
+
+    slices: list[str] = field(default_factory=lambda: ["*"])
+    alpha: float = 0.05
+    margin: float = 0.0
+    min_queries: int = 10
+    trials: int = 10_000
+    seed: int = 7
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if not 0 < self.alpha < 1 or self.margin < 0:
+            raise ValueError(f"alpha must be in (0, 1) and margin 0 or more, got {self.alpha} and {self.margin}")
+        if self.min_queries < 1 or self.trials < 1:
+            raise ValueError(f"min_queries and trials must be at least 1, got {self.min_queries} and {self.trials}")
+
+
+@dataclass(kw_only=True, slots=True)
 class TrainRetrieverConfig:
     """Job ``train-retriever``: fine-tune the dual encoder on judgments."""
 
@@ -220,6 +248,7 @@ JOBS: dict[str, type] = {
     "build": BuildConfig,
     "search": SearchConfig,
     "evaluate": EvaluateConfig,
+    "compare": CompareConfig,
     "train_retriever": TrainRetrieverConfig,
     "train_reranker": TrainRerankerConfig,
     "demo": DemoConfig,

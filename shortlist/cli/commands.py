@@ -11,6 +11,7 @@ from shortlist.compose import load_config
 from shortlist.config import (
     BuildConfig,
     CheckConfig,
+    CompareConfig,
     DemoConfig,
     EvaluateConfig,
     SearchConfig,
@@ -122,6 +123,33 @@ def evaluate(options: argparse.Namespace) -> Outcome:
     return Outcome(text, report_document(evaluation))
 
 
+def compare(options: argparse.Namespace) -> Outcome:
+    """Compare two reports; exit 5 when a gate is missed, with the comparison printed all the same."""
+    from shortlist.evaluation.cells import ComparisonOptions
+    from shortlist.evaluation.comparison import compare_reports
+    from shortlist.evaluation.comparison_text import comparison_document, comparison_text
+    from shortlist.evaluation.gates import missed_gates, parse_comparison_gates
+
+    config = load_config(CompareConfig, options.overrides)
+    gates = parse_comparison_gates(options.gate)
+    compared = compare_reports(
+        options.baseline,
+        options.candidate,
+        measure=options.measure or "",
+        slices=config.slices,
+        options=ComparisonOptions(
+            trials=config.trials,
+            seed=config.seed,
+            alpha=config.alpha,
+            margin=config.margin,
+            min_queries=config.min_queries,
+        ),
+    )
+    missed = missed_gates(gates, compared)
+    text = "\n".join([comparison_text(compared), *(f"gate missed: {gate}" for gate in missed)])
+    return Outcome(text, comparison_document(compared) | {"missed_gates": missed}, exit_code=5 if missed else 0)
+
+
 def train_retriever(options: argparse.Namespace) -> Outcome:
     """Fine-tune the dual encoder."""
     from shortlist.jobs.training import run_train_retriever
@@ -200,6 +228,7 @@ RUNNERS: dict[str, Callable[[argparse.Namespace], Outcome]] = {
     "build": build,
     "search": search,
     "evaluate": evaluate,
+    "compare": compare,
     "verify": verify,
     "versions": versions,
 }

@@ -41,7 +41,7 @@ class Command:
         summary: One line for ``shortlist --help``.
         options: Its options, ``--json`` and ``--help`` apart, which all have.
         config: Name of its primary configuration; empty when it takes no overrides.
-        text: Name of a leading free-text argument; empty when there is none.
+        text: Names of the leading free-text arguments, parted by blanks; empty when there are none.
         example: A whole command line that works.
     """
 
@@ -134,6 +134,22 @@ COMMANDS: tuple[Command, ...] = (
         example="shortlist evaluate catalog=icecat --source data/icecat --bundle artifacts/icecat --out runs/icecat",
     ),
     Command(
+        "compare",
+        "two reports, or two systems of one: paired tests, slices, a verdict",
+        (
+            Option("--measure", "what is compared (default: the primary measure of the reports)", "NAME"),
+            Option(
+                "--gate",
+                "exit 5 unless this holds (of the last system): ship, 'difference>=0', 'typos/yes:low>=-.02'",
+                "CONDITION",
+                repeat=True,
+            ),
+        ),
+        config="compare",
+        text="baseline candidate",
+        example="shortlist compare runs/base:hybrid runs/new:hybrid --gate ship",
+    ),
+    Command(
         "verify",
         "check every file of the live version against its manifest",
         (BUNDLE, Option("--full", "also load it and reproduce the stored queries")),
@@ -143,6 +159,9 @@ COMMANDS: tuple[Command, ...] = (
         "versions", "list the versions of a bundle", (BUNDLE,), example="shortlist versions --bundle artifacts/icecat"
     ),
 )
+
+
+_PLACES = ("first", "second")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -174,8 +193,8 @@ def parse(command: Command, arguments: Sequence[str]) -> argparse.Namespace:
             )
         else:
             parser.add_argument(option.name, action="store_true")
-    if command.text:
-        parser.add_argument(command.text, nargs="?")
+    for name in command.text.split():
+        parser.add_argument(name, nargs="?")
     parser.add_argument("overrides", nargs="*")
     parsed = parser.parse_intermixed_args(list(arguments))
     if not parsed.help:
@@ -187,12 +206,12 @@ def _require(command: Command, parsed: argparse.Namespace) -> None:
     for option in command.options:
         if option.required and getattr(parsed, option.name.lstrip("-")) is None:
             raise ConfigError(f"{option.name} {option.metavar} is required ({option.help}), e.g.: {command.example}")
-    if command.text and getattr(parsed, command.text) is None:
-        raise ConfigError(f"give the {command.text} as the first argument, e.g.: {command.example}")
-    if command.text and re.fullmatch(r"[a-z_.]+=\S*", getattr(parsed, command.text)) and not parsed.overrides:
-        raise ConfigError(
-            f"{getattr(parsed, command.text)!r} came where the {command.text} should be, e.g.: {command.example}"
-        )
+    for name, place in zip(command.text.split(), _PLACES, strict=False):
+        given = getattr(parsed, name)
+        if given is None:
+            raise ConfigError(f"give the {name} as the {place} argument, e.g.: {command.example}")
+        if re.fullmatch(r"[a-z_.]+=\S*", given) and not parsed.overrides:
+            raise ConfigError(f"{given!r} came where the {name} should be, e.g.: {command.example}")
     if parsed.overrides and not command.config:
         raise ConfigError(f"{command.name} takes no configuration overrides, got {parsed.overrides[0]!r}")
 
@@ -229,7 +248,7 @@ def usage() -> str:
 
 def command_usage(command: Command) -> str:
     """Return the text of ``shortlist <command> --help``, without its configuration."""
-    text = f' "{command.text}"' if command.text else ""
+    text = "".join(f' "{name}"' for name in command.text.split())
     overrides = " [overrides]" if command.config else ""
     lines = [f"usage: shortlist {command.name}{text} [options]{overrides}", "", command.summary, ""]
     for option in command.options:

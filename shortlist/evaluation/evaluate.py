@@ -9,12 +9,13 @@ import numpy as np
 
 from indexing.errors import ConfigError, SourceDataError
 from retrieval.records import Product, Qrels
+from shortlist.evaluation.cells import ComparisonOptions, Pair, compare_pairs
 from shortlist.evaluation.checks import check_ids, check_known, check_qrels, check_run
-from shortlist.evaluation.compare import bootstrap_intervals, compare
 from shortlist.evaluation.conventions import RULES, conventions, evaluated
 from shortlist.evaluation.examples import extremes
 from shortlist.evaluation.facts import CatalogueFacts
 from shortlist.evaluation.measures import Scorer, measure_names
+from shortlist.evaluation.paired import bootstrap_intervals
 from shortlist.evaluation.records import (
     Comparison,
     Evaluation,
@@ -222,17 +223,14 @@ def _best_first_stage(systems: Mapping[str, SystemResult], measure: str) -> str:
 def _comparisons(
     systems: Mapping[str, SystemResult], baseline: str, measure: str, options: EvaluationOptions
 ) -> dict[str, Comparison]:
-    return {
-        name: compare(
-            (baseline, systems[baseline].per_query[measure]),
-            (name, result.per_query[measure]),
-            measure=measure,
-            trials=options.trials,
-            seed=options.seed,
-        )
+    pairs = [
+        Pair(baseline, name, systems[baseline].per_query, result.per_query)
         for name, result in systems.items()
         if name != baseline
-    }
+    ]
+    resampling = ComparisonOptions(trials=options.trials, seed=options.seed)
+    cells = compare_pairs(pairs, measure=measure, options=resampling)
+    return {comparison.candidate: comparison for comparison in cells.comparisons}
 
 
 def _versions() -> dict[str, str]:

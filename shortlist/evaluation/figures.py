@@ -24,6 +24,11 @@ def signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
 
+def counted(count: int, one: str, more: str) -> str:
+    """Write a count with its noun."""
+    return f"{count:,} {one if count == 1 else more}"
+
+
 def references(evaluation: Evaluation) -> list[str]:
     """Say in whole lines which convention holds, what a random order would get, and what the human raters get."""
     words, floors, ceiling = evaluation.conventions, evaluation.floors, evaluation.ceiling

@@ -151,8 +151,8 @@ def _lead(evaluation: Evaluation, leader: SystemResult) -> str:
 def _over(other: str, comparison: Comparison) -> str:
     queries = "query" if comparison.wins == 1 else "queries"
     counts = f"better on {comparison.wins} {queries}, equal on {comparison.ties}"
-    chance = ", so chance may explain it" if comparison.p >= _SIGNIFICANT else ""
-    return f"{comparison.difference:.3f} over {other} ({p_text(comparison.p)}{chance}): {counts}"
+    chance = ", so chance may explain it" if comparison.p_holm >= _SIGNIFICANT else ""
+    return f"{comparison.difference:.3f} over {other} ({p_text(comparison.p_holm)}{chance}): {counts}"
 
 
 def _tiles(evaluation: Evaluation, leader: SystemResult) -> list[tuple[str, str]]:
@@ -198,7 +198,7 @@ def _row(evaluation: Evaluation, result: SystemResult, *, leads: bool) -> _Row:
         interval=""
         if comparison is None
         else f"{signed(comparison.interval.low)} to {signed(comparison.interval.high)}",
-        p="" if comparison is None else p_text(comparison.p),
+        p="" if comparison is None else p_text(comparison.p_holm),
     )
 
 

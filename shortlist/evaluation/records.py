@@ -178,31 +178,47 @@ Slices = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """A candidate held against a baseline, query by query.
+    """A candidate held against a baseline, query by query, over all queries or those of one slice.
 
     Attributes:
         measure: What was compared.
         baseline: Name of the one.
         candidate: Name of the other.
+        cell: ``all``, or slice and value as in ``typos/yes``.
         queries: Number of pairs.
+        baseline_mean: Mean of the baseline over them.
+        candidate_mean: Mean of the candidate.
         difference: Mean of candidate minus baseline.
         interval: Paired bootstrap interval of the difference.
-        p: Two-sided p of the paired randomisation test, not corrected for the number of comparisons.
+        p: Two-sided p of the paired randomisation test.
+        p_holm: The same after Holm's correction over everything compared at once.
         wins: Queries on which the candidate is better.
         ties: Queries on which both are equal.
         losses: Queries on which the baseline is better.
+        detectable: Smallest true difference that these queries would show in four tests out of five.
+        judged_difference: Mean of the candidate's judged share minus the baseline's.
+        condensed_difference: Mean difference of the condensed measure; 0 where there is none.
+        condensed_p: Its p, not corrected; 1 where there is none.
     """
 
     measure: str
     baseline: str
     candidate: str
+    cell: str
     queries: int
+    baseline_mean: float
+    candidate_mean: float
     difference: float
     interval: Interval
     p: float
+    p_holm: float
     wins: int
     ties: int
     losses: int
+    detectable: float
+    judged_difference: float = 0.0
+    condensed_difference: float = 0.0
+    condensed_p: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

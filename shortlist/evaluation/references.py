@@ -8,9 +8,9 @@ import numpy as np
 from retrieval.chance import random_ndcg, tied_ndcg
 from retrieval.metrics import condensed, ndcg
 from retrieval.records import Qrels, Run
-from shortlist.evaluation.compare import bootstrap_interval
 from shortlist.evaluation.conventions import RULES
 from shortlist.evaluation.measures import measure_names
+from shortlist.evaluation.paired import bootstrap_interval
 from shortlist.evaluation.records import Ceiling, Estimate, EvaluationOptions, Floors
 
 

@@ -52,6 +52,7 @@ def report_document(evaluation: Evaluation) -> dict[str, Any]:
         "left_out": len(evaluation.left_out),
         "primary": evaluation.primary,
         "baseline": evaluation.baseline,
+        "order": list(evaluation.systems),
         "systems": {
             name: _system_document(result, evaluation.comparisons.get(name))
             for name, result in evaluation.systems.items()
@@ -117,6 +118,8 @@ def _comparison_document(comparison: Comparison) -> dict[str, Any]:
         "difference": comparison.difference,
         "interval_95": [comparison.interval.low, comparison.interval.high],
         "p": comparison.p,
+        "p_holm": comparison.p_holm,
+        "detectable": comparison.detectable,
         "wins": comparison.wins,
         "ties": comparison.ties,
         "losses": comparison.losses,
@@ -140,7 +143,7 @@ def _row(evaluation: Evaluation, result: SystemResult) -> list[str]:
     latencies = latency_ms(result) or {}
     times = [f"{latencies[name]:.1f}" if latencies else "-" for name in ("p50", "p95")]
     comparison = evaluation.comparisons.get(result.name)
-    difference = "-" if comparison is None else f"{comparison.difference:+.4f} ({p_text(comparison.p)})"
+    difference = "-" if comparison is None else f"{comparison.difference:+.4f} ({p_text(comparison.p_holm)})"
     return [result.name, *(f"{result.means[name]:.4f}" for name in evaluation.measures), *times, difference]
 
 
@@ -154,5 +157,5 @@ def _basis(evaluation: Evaluation) -> str:
     without = f" ({left_out} more do not count and are left out)" if left_out else ""
     return (
         f"{evaluation.dataset}: {evaluation.queries} queries{without}; vs {evaluation.baseline}: difference in "
-        f"{evaluation.primary}, p of a paired randomisation test"
+        f"{evaluation.primary}, p of a paired randomisation test, corrected for their number"
     )

@@ -103,7 +103,8 @@ def gain_bars(gains: Sequence[float], *, title: str) -> str:
 
 def nice_ticks(low: float, high: float, *, about: int = 4) -> list[float]:
     """Return round numbers, evenly spaced, that enclose ``low`` to ``high``; always at least two."""
-    span = high - low if high > low else max(abs(high), 1.0) * 0.1
+    # Equal values may differ in their last bit, which no label could tell.
+    span = high - low if high - low > 1e-9 * max(abs(high), 1.0) else max(abs(high), 1.0) * 0.1
     rough = span / about
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * (1 - 1e-9))

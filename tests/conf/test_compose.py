@@ -5,9 +5,21 @@ import pytest
 
 from indexing.config import AutoConfig, HnswConfig, IndexConfig
 from indexing.errors import ConfigError
+from retrieval.catalog import open_catalog
 from retrieval.config import BadRows, EsciCatalog, IcecatCatalog, Precision, TabularCatalog
 from shortlist.compose import load_config
-from shortlist.config import GROUPS, JOBS, BuildConfig, DemoConfig, EvaluateConfig, SearchConfig, System, config_dir
+from shortlist.config import (
+    GROUPS,
+    JOBS,
+    BuildConfig,
+    CompareConfig,
+    Convention,
+    DemoConfig,
+    EvaluateConfig,
+    SearchConfig,
+    System,
+    config_dir,
+)
 
 REQUIRED = {"reranker=cross_encoder": ["reranker.model=somewhere"]}
 """Members with a value that only the user can give."""
@@ -49,7 +61,7 @@ def test_every_yaml_file_is_a_primary_or_a_member_that_a_case_covers():
 
 
 def test_the_number_of_cases_does_not_shrink_unseen():
-    assert len(cases()) == 102
+    assert len(cases()) == 108
 
 
 def test_every_member_extends_a_schema():
@@ -93,6 +105,32 @@ def test_esci_grades_can_be_set_to_those_of_the_released_script():
     assert config.catalog.grades == {"E": 100, "S": 1, "C": 10, "I": 0}
 
 
+def test_conventions_are_given_by_name_in_lower_case():
+    assert load_config(EvaluateConfig).convention is Convention.linear
+    assert load_config(EvaluateConfig, ["convention=w_dt"]).convention is Convention.w_dt
+    assert all(convention.name == convention.name.lower() for convention in Convention)
+
+
+def test_home_depots_split_is_frozen_by_rule_in_its_configuration():
+    config = load_config(EvaluateConfig, ["catalog=homedepot", "catalog.split=dev"]).catalog
+    assert isinstance(config, TabularCatalog)
+    assert (config.name, config.split, config.split_modulus, config.split_dev) == ("homedepot", "dev", 10, [0])
+
+
+@pytest.mark.shared
+def test_home_depots_dev_split_has_its_published_size(shared_data: Path):
+    config = load_config(EvaluateConfig, ["catalog=homedepot", "catalog.split=dev"]).catalog
+    catalog = open_catalog(config, shared_data / "homedepot")
+    good = {judgment.query_id for judgment in catalog.judgments() if judgment.grade > 0}
+    assert len(good) == 1_056
+    assert set(catalog.splits().values()) == {"dev", "train"}
+
+
+def test_a_comparison_takes_slices_by_name():
+    assert load_config(CompareConfig).slices == ["*"]
+    assert load_config(CompareConfig, ["slices=[typos,brand]", "alpha=.01"]).slices == ["typos", "brand"]
+
+
 def test_systems_are_given_by_name():
     assert load_config(EvaluateConfig, ["systems=[bm25,hybrid]"]).systems == [System.bm25, System.hybrid]
 
@@ -128,6 +166,8 @@ def test_what_cannot_be_meant_is_refused_with_the_key_and_a_suggestion(override:
     [
         (SearchConfig, ["k=0"], "k must be at least 1, got 0"),
         (SearchConfig, ["k=10", "depth=5"], "depth=5 is below k=10: .*raise depth to at least 10"),
+        (CompareConfig, ["alpha=2"], r"alpha must be in \(0, 1\) and margin 0 or more, got 2.0 and 0.0"),
+        (CompareConfig, ["trials=0"], "min_queries and trials must be at least 1, got 10 and 0"),
         (EvaluateConfig, ["systems=[]"], "systems must name at least one system"),
         (EvaluateConfig, ["systems=[bm25,bm25]"], "each once"),
         (EvaluateConfig, ["run_depth=10"], "run_depth=10 must reach depth=100"),

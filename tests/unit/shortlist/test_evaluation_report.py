@@ -268,6 +268,7 @@ def test_plots_of_nothing_are_plots():
         (0.8032, 0.8049, [0.803, 0.8035, 0.804, 0.8045, 0.805]),
         (0.7, 0.7, [0.7, 0.725]),
         (0.0, 0.0, [0.0, 0.025]),
+        (0.796707580991, 0.7967075809910001, [0.775, 0.8]),
     ],
 )
 def test_ticks_are_round_and_enclose_what_is_drawn(low, high, ticks):
@@ -289,7 +290,7 @@ def test_the_table_is_aligned_and_says_what_it_rests_on():
     assert lines[3].split() == ["dense", *["1.0000"] * 6, "-", "-", "-"]
     assert lines[4] == (
         "toy: 2 queries (1 more do not count and are left out); "
-        "vs dense: difference in nDCG@10, p of a paired randomisation test"
+        "vs dense: difference in nDCG@10, p of a paired randomisation test, corrected for their number"
     )
     assert lines[5].startswith("convention linear: gain the grade; discount 1 / log2(rank + 1); ideal")
     # Random orders of 3, 1 and of 2, 1, 0.

@@ -5,7 +5,15 @@ from itertools import product
 import numpy as np
 import pytest
 
-from shortlist.evaluation.compare import bootstrap_interval, bootstrap_intervals, compare, differences, randomisation_p
+from shortlist.evaluation.paired import (
+    bootstrap_interval,
+    bootstrap_intervals,
+    detectable_difference,
+    differences,
+    holm,
+    randomisation_p,
+    randomisation_ps,
+)
 
 
 def exact_p(difference):
@@ -55,7 +63,7 @@ def test_the_sign_of_the_difference_does_not_matter_to_p():
 def test_p_is_the_same_whatever_the_block_size(monkeypatch):
     difference = np.random.default_rng(5).normal(0.03, 0.2, 40)
     whole = randomisation_p(difference, trials=2_000)
-    monkeypatch.setattr("shortlist.evaluation.compare._BLOCK_CELLS", 40 * 64)
+    monkeypatch.setattr("shortlist.evaluation.paired._BLOCK_CELLS", 40 * 64)
     assert randomisation_p(difference, trials=2_000) == pytest.approx(whole, abs=0.03)
 
 
@@ -113,19 +121,66 @@ def test_a_level_outside_0_to_1_is_refused():
         bootstrap_interval(np.array([1.0]), level=95)
 
 
-def test_a_comparison_counts_wins_ties_and_losses_by_query_not_by_place():
-    baseline = {"q1": 0.5, "q2": 0.5, "q3": 0.5, "q4": 0.5}
-    candidate = {"q4": 0.4, "q3": 0.5, "q2": 0.9, "q1": 0.6}
-    found = compare(("old", baseline), ("new", candidate), measure="nDCG@10", trials=500)
-    assert (found.wins, found.ties, found.losses, found.queries) == (2, 1, 1, 4)
-    assert found.difference == pytest.approx(0.1)
-    assert (found.baseline, found.candidate, found.measure) == ("old", "new", "nDCG@10")
-    assert found.interval.low < found.difference < found.interval.high
+def test_tests_that_share_their_sign_patterns_have_the_p_of_each_alone():
+    generator = np.random.default_rng(4)
+    columns = generator.normal(0.02, 0.2, (50, 3))
+    columns[:, 2] = 0.0
+    assert randomisation_ps(columns) == [randomisation_p(columns[:, number]) for number in range(3)]
 
 
-def test_a_comparison_of_no_queries_says_nothing():
-    found = compare(("old", {}), ("new", {}), measure="RR")
-    assert (found.p, found.difference, found.wins, found.ties, found.losses) == (1.0, 0.0, 0, 0, 0)
+def test_a_query_outside_a_slice_changes_nothing_when_it_counts_0():
+    difference = np.array([0.3, -0.1, 0.2, 0.25, 0.4, 0.1])
+    padded = np.concatenate([difference, np.zeros(20)])
+    assert randomisation_p(padded, trials=20_000) == pytest.approx(exact_p(list(difference)), abs=0.01)
+
+
+def test_holm_multiplies_by_what_is_left_and_never_falls_back():
+    # By hand: .01 * 4, then .02 * 3, then .04 * 2 = .08, then .05 * 1 = .05, which may not fall below .08.
+    assert holm([0.02, 0.05, 0.01, 0.04]) == pytest.approx([0.06, 0.08, 0.04, 0.08])
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []
+
+
+def test_holm_with_weights_spends_most_on_the_weightiest_and_passes_it_on():
+    # By hand: .01 / .5 = .02 leads; then weight .5 is left for two of .25: .02 / .25 * .5 = .04, then .3 / .25 * .25.
+    assert holm([0.01, 0.02, 0.3], [0.5, 0.25, 0.25]) == pytest.approx([0.02, 0.04, 0.3])
+    assert holm([0.2, 0.01], [0.5, 0.5]) == pytest.approx(holm([0.2, 0.01]))
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, -1.0]])
+def test_holm_refuses_weights_that_do_not_fit(weights):
+    with pytest.raises(ValueError, match="expected a weight above 0 for each of 2 tests"):
+        holm([0.1, 0.2], weights)
+
+
+def test_holm_agrees_with_its_definition_by_rejecting_one_after_another():
+    generator = np.random.default_rng(9)
+    for _ in range(200):
+        ps = generator.uniform(0, 0.2, 6).round(3)
+        alpha = 0.05
+        rejected = set()
+        for rank, test in enumerate(np.argsort(ps, kind="stable")):
+            if ps[test] > alpha / (6 - rank):
+                break
+            rejected.add(int(test))
+        assert {test for test, p in enumerate(holm(list(ps))) if p <= alpha + 1e-12} == rejected
+
+
+def test_the_detectable_difference_is_2_8_standard_errors():
+    difference = np.random.default_rng(3).normal(0, 0.2, 400)
+    expected = (1.959964 + 0.841621) * difference.std(ddof=1) / 20
+    assert detectable_difference(difference) == pytest.approx(expected, rel=1e-6)
+    assert detectable_difference(difference, alpha=0.01) > expected
+    assert detectable_difference(np.array([0.5])) == 0.0
+
+
+def test_a_difference_of_the_detectable_size_is_found_in_about_four_cases_of_five():
+    generator = np.random.default_rng(21)
+    size = detectable_difference(generator.normal(0, 0.2, 100_000)) * np.sqrt(100_000 / 150)
+    found = sum(randomisation_p(generator.normal(size, 0.2, 150), trials=499, seed=n) <= 0.05 for n in range(200))
+    # Binomial(200, .8): 160 expected, standard deviation 5.7.
+    assert 137 <= found <= 183
 
 
 def test_systems_measured_on_other_queries_are_not_compared():

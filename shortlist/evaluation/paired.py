@@ -6,58 +6,22 @@ far the mean difference would move on another sample of such queries. Smucker, A
 the two and find them in agreement, and the Wilcoxon and sign tests wanting.
 """
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
-from shortlist.evaluation.records import Comparison, Interval
+from shortlist.evaluation.records import Interval
 
 DoubleVector = npt.NDArray[np.float64]
 DoubleMatrix = npt.NDArray[np.float64]
 
 # Two sums of the same terms in another order differ by some 1e-16 per term; measures that differ do so by 1e-6 or more.
-_SAME = 1e-10
+SAME = 1e-10
 
 _BLOCK_CELLS = 4_000_000  # drawn at a time: 32 MB of float64, whatever the number of queries
-
-
-def compare(
-    baseline: tuple[str, Mapping[str, float]],
-    candidate: tuple[str, Mapping[str, float]],
-    *,
-    measure: str,
-    trials: int = 10_000,
-    seed: int = 7,
-) -> Comparison:
-    """Hold a candidate against a baseline.
-
-    Args:
-        baseline: Its name, and query_id -> value.
-        candidate: Likewise, over the same queries.
-        measure: Name of the measure, for the record.
-        trials: Sign flips of the test and resamples of the interval, each.
-        seed: Seeds both.
-
-    Returns:
-        The comparison; without a query p is 1 and everything else 0.
-
-    Raises:
-        ValueError: If the two do not cover the same queries.
-    """
-    difference = differences(baseline[1], candidate[1])
-    return Comparison(
-        measure=measure,
-        baseline=baseline[0],
-        candidate=candidate[0],
-        queries=len(difference),
-        difference=float(difference.mean()) if len(difference) else 0.0,
-        interval=bootstrap_interval(difference, trials=trials, seed=seed),
-        p=randomisation_p(difference, trials=trials, seed=seed),
-        wins=int(np.count_nonzero(difference > _SAME)),
-        ties=int(np.count_nonzero(np.abs(difference) <= _SAME)),
-        losses=int(np.count_nonzero(difference < -_SAME)),
-    )
 
 
 def differences(baseline: Mapping[str, float], candidate: Mapping[str, float]) -> DoubleVector:
@@ -76,26 +40,82 @@ def differences(baseline: Mapping[str, float], candidate: Mapping[str, float]) -
 
 
 def randomisation_p(difference: DoubleVector, *, trials: int = 10_000, seed: int = 7) -> float:
-    """Return the two-sided p of the paired randomisation (sign-flip) test of mean 0.
+    """Return the two-sided p of the paired randomisation test of one set of differences; see `randomisation_ps`."""
+    return randomisation_ps(difference[:, np.newaxis], trials=trials, seed=seed)[0]
+
+
+def randomisation_ps(differences: DoubleMatrix, *, trials: int = 10_000, seed: int = 7) -> list[float]:
+    """Return the two-sided p of the paired randomisation (sign-flip) test of mean 0, for every column.
 
     p = (1 + c) / (1 + trials), where c counts the sign patterns whose mean is at least as far from 0 as the observed
     one. Counting the observed pattern itself keeps the test valid at any number of trials: p is never 0.
 
     Args:
-        difference: Differences per query, float64 [n]; no query, or none that differs, gives 1.
+        differences: One row per query, one column per test, float64 [n, m]; all tests share the sign patterns. A query
+            that is not in a test has 0 there, which changes nothing. No query, or none that differs, gives 1.
         trials: Sign patterns drawn.
         seed: Seeds the draw.
 
     Source: Fisher 1935; Smucker, Allan & Carterette, CIKM 2007; for the added ones, Phipson & Smyth, SAGMB 9(1), 2010.
     """
-    observed = abs(difference.sum())
+    sums = differences.sum(axis=0)
     generator = np.random.default_rng(seed)
-    extreme = 0
-    for rows in _blocks(trials, len(difference)):
-        flipped = generator.integers(0, 2, size=(rows, len(difference)), dtype=np.int8)
-        sums = difference.sum() - 2 * (flipped @ difference)
-        extreme += int(np.count_nonzero(np.abs(sums) >= observed - _SAME))
-    return (1 + extreme) / (1 + trials)
+    extreme = np.zeros(differences.shape[1], dtype=np.int64)
+    for rows in _blocks(trials, len(differences)):
+        flipped = generator.integers(0, 2, size=(rows, len(differences)), dtype=np.int8).astype(np.float64)
+        drawn = np.abs(sums - 2 * (flipped @ differences))
+        extreme += np.count_nonzero(drawn >= np.abs(sums) - SAME, axis=0)
+    return [(1 + int(count)) / (1 + trials) for count in extreme]
+
+
+def holm(ps: Sequence[float], weights: Sequence[float] | None = None) -> list[float]:
+    """Return p-values corrected for their number, in the same order.
+
+    Held against a level, they bound the chance of a single false alarm among all tests, however these depend on each
+    other. The test that stands out most (least p / weight) is multiplied by the sum of all weights over its own, the
+    next by the sum of what is left, and so on: with equal weights by n, n - 1, ...; none falls below the one before,
+    none rises above 1.
+
+    Args:
+        ps: Uncorrected.
+        weights: Importance of each test, above 0, fixed before the data were seen; ``None`` takes all as equal.
+
+    Raises:
+        ValueError: If the numbers of tests and weights differ, or a weight is not above 0.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979,
+    weights included.
+    """
+    weights = [1.0] * len(ps) if weights is None else weights
+    if len(weights) != len(ps) or not all(weight > 0 for weight in weights):
+        raise ValueError(f"expected a weight above 0 for each of {len(ps)} tests, got {list(weights)}")
+    corrected = [0.0] * len(ps)
+    reached, left = 0.0, math.fsum(weights)
+    for place in sorted(range(len(ps)), key=lambda test: ps[test] / weights[test]):
+        reached = max(reached, min(1.0, ps[place] / weights[place] * left))
+        corrected[place] = reached
+        left -= weights[place]
+    return corrected
+
+
+def detectable_difference(difference: DoubleVector, *, alpha: float = 0.05, power: float = 0.8) -> float:
+    """Return the smallest true mean difference that such queries would show: the minimum detectable effect.
+
+    (z[1 - alpha/2] + z[power]) * sd / sqrt(n), with the standard deviation of the differences (n - 1) and quantiles of
+    the normal distribution: with 5 % and 80 %, 2.80 standard errors. A single test is meant; correcting for many asks
+    for more.
+
+    Args:
+        difference: Differences per query, float64 [n]; fewer than two have no spread and give 0.
+        alpha: Two-sided level of the test.
+        power: How often a true difference of this size would be found.
+
+    Source: Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988, chapter 2.
+    """
+    if len(difference) < 2:
+        return 0.0
+    quantiles = NormalDist().inv_cdf(1 - alpha / 2) + NormalDist().inv_cdf(power)
+    return quantiles * float(difference.std(ddof=1)) / math.sqrt(len(difference))
 
 
 def bootstrap_interval(values: DoubleVector, *, level: float = 0.95, trials: int = 10_000, seed: int = 7) -> Interval:
