@@ -1,4 +1,4 @@
 """Text in, candidates out: catalogues, texts, the dual encoder, lexical search, first fusion and contrastive training.
 
-Import from the module that owns a name (``from retrieval.records import Product``); importing this package loads nothing.
+Import from the module that owns a name (``from retrieval.records import Product``); this package alone loads nothing.
 """

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,27 +141,13 @@ class SearchEngine:
             ValueError: ``k`` below 1, or ``depth`` below ``k``.
         """
         start = time.perf_counter()
-        generation = self._generation
-        require_depth(k, 0 if depth is None else depth)
-        if depth == 0:
-            require_depth(k, -1)
-        require_tower(generation)
-        text = normalise_query(query)
-        eligible = self._eligible(filters)
-        wanted = depth if depth is not None else max(DEFAULT_DEPTH, k)
-        timed = {
-            "remaining_ms": lambda: (deadline_ms or 0.0) - (time.perf_counter() - start) * 1000,
-            "estimate_ms": lambda count: count * self._pair_ms,
-        }
-        ranking = generation.rank(
-            text,
-            recall_depth=wanted,
-            rerank_depth=wanted,
-            eligible=eligible,
-            reranking=rerank,
-            **(timed if deadline_ms is not None else {}),  # type: ignore[arg-type]
-        )
-        return self._result(text, ranking, k, start)
+
+        def affordable(pairs: int) -> bool:
+            elapsed_ms = (time.perf_counter() - start) * 1000
+            return deadline_ms is None or elapsed_ms + pairs * self._pair_ms <= deadline_ms
+
+        text, ranking = self._rank([query], k, depth, filters, rerank=rerank, affordable=affordable)[0]
+        return self._result(text, ranking, k, (time.perf_counter() - start) * 1000)
 
     def search_many(
         self,
@@ -172,14 +158,19 @@ class SearchEngine:
         filters: Filters | None = None,
         rerank: bool = True,
     ) -> list[SearchResult]:
-        """Answer several queries, in their order; each answer equals what :meth:`search` gives.
+        """Answer several queries as one batch, in their order.
+
+        Each answer is what :meth:`search` gives, but that a batch may move dense scores by some 1e-7; ``timings_ms``
+        are each query's equal share.
 
         Raises:
-            InvalidQuery, QueryTooLong, ValueError: As :meth:`search`, for the first query concerned.
+            InvalidQuery, QueryTooLong, ValueError: As :meth:`search`, for the first query concerned; none is answered
+                then.
         """
-        for query in queries:
-            normalise_query(query)
-        return [self.search(query, k=k, depth=depth, filters=filters, rerank=rerank) for query in queries]
+        start = time.perf_counter()
+        ranked = self._rank(queries, k, depth, filters, rerank=rerank)
+        elapsed_ms = (time.perf_counter() - start) * 1000 / max(1, len(queries))
+        return [self._result(text, ranking, k, elapsed_ms) for text, ranking in ranked]
 
     async def asearch(self, query: str, **options: Any) -> SearchResult:  # noqa: ANN401 - the options of search
         """Answer one query without blocking the event loop; takes what :meth:`search` takes."""
@@ -203,7 +194,8 @@ class SearchEngine:
             for found in recall.candidates
             if found.row != row
         )
-        return self._result(f"similar to {product_id}", Ranking(ranked, dict(recall.timings_ms)), k, start)
+        elapsed_ms = (time.perf_counter() - start) * 1000
+        return self._result(f"similar to {product_id}", Ranking(ranked, dict(recall.timings_ms)), k, elapsed_ms)
 
     def run(
         self, query: str, system: System, *, depth: int, run_depth: int, filters: Filters | None = None
@@ -223,20 +215,45 @@ class SearchEngine:
         start = time.perf_counter()
         text = normalise_query(query)
         ranking = self._generation.rank(
-            text,
+            [text],
             recall_depth=run_depth,
             rerank_depth=depth,
             sources=SOURCES[system],
             eligible=self._eligible(filters),
             reranking=system is System.hybrid_rerank,
-        )
+        )[0]
         elapsed_ms = (time.perf_counter() - start) * 1000
         return [(ranked.product_id, ranked.score) for ranked in ranking.ranked], elapsed_ms
+
+    def _rank(
+        self,
+        queries: Sequence[str],
+        k: int,
+        depth: int | None,
+        filters: Filters | None,
+        *,
+        rerank: bool,
+        affordable: Callable[[int], bool] | None = None,
+    ) -> list[tuple[str, Ranking]]:
+        """Check what was asked, then rank; return every query as it was searched, with its ranking."""
+        require_depth(k, max(DEFAULT_DEPTH, k) if depth is None else depth or -1)
+        require_tower(self._generation)
+        texts = [normalise_query(query) for query in queries]
+        wanted = max(DEFAULT_DEPTH, k) if depth is None else depth
+        rankings = self._generation.rank(
+            texts,
+            recall_depth=wanted,
+            rerank_depth=wanted,
+            eligible=self._eligible(filters),
+            reranking=rerank,
+            affordable=affordable,
+        )
+        return list(zip(texts, rankings, strict=True))
 
     def _eligible(self, filters: Filters | None) -> BoolVector | None:
         return self._generation.products.eligible(filters) if filters is not None else None
 
-    def _result(self, text: str, ranking: Ranking, k: int, start: float) -> SearchResult:
+    def _result(self, text: str, ranking: Ranking, k: int, total_ms: float) -> SearchResult:
         products = self._generation.products
         hits = tuple(
             Hit(
@@ -248,7 +265,7 @@ class SearchEngine:
             )
             for rank, ranked in enumerate(ranking.ranked[:k], start=1)
         )
-        timings = ranking.timings_ms | {"total": (time.perf_counter() - start) * 1000}
+        timings = ranking.timings_ms | {"total": total_ms}
         return SearchResult(
             query=text, hits=hits, generation=self.generation, timings_ms=timings, degraded=ranking.degraded
         )

@@ -95,32 +95,34 @@ class Generation:
 
     def rank(
         self,
-        text: str,
+        texts: Sequence[str],
         *,
         recall_depth: int,
         rerank_depth: int,
         sources: Sequence[str] = BOTH_SOURCES,
         eligible: BoolVector | None = None,
         reranking: bool = True,
-        remaining_ms: Callable[[], float] | None = None,
-        estimate_ms: Callable[[int], float] | None = None,
-    ) -> Ranking:
-        """Recall, fuse and, when there is time, rerank one query.
+        affordable: Callable[[int], bool] | None = None,
+    ) -> list[Ranking]:
+        """Recall, fuse and, when there is time, rerank queries; they are encoded and searched as one batch.
 
         Args:
-            text: Normalised query.
+            texts: Normalised queries.
             recall_depth: Candidates kept after the first fusion.
             rerank_depth: How many of them the cross-encoder sees.
             sources: Which sources are asked.
             eligible: Rows that may be returned; ``None`` means all.
             reranking: Whether the second stage runs at all.
-            remaining_ms: Time left before the deadline; ``None`` means no deadline.
-            estimate_ms: Expected cost of reranking so many candidates; needed with ``remaining_ms``.
+            affordable: Says whether reranking so many candidates would keep the deadline; ``None`` means no deadline.
+
+        Returns:
+            One ranking per query, in their order.
         """
-        recall = self.retriever.retrieve([text], depth=recall_depth, sources=sources, eligible=eligible)[0]
-        return self._finish(
-            text, recall, rerank_depth, reranking=reranking, remaining_ms=remaining_ms, estimate_ms=estimate_ms
-        )
+        recalls = self.retriever.retrieve(texts, depth=recall_depth, sources=sources, eligible=eligible)
+        return [
+            self._finish(text, recall, rerank_depth, reranking=reranking, affordable=affordable)
+            for text, recall in zip(texts, recalls, strict=True)
+        ]
 
     def _finish(
         self,
@@ -129,18 +131,12 @@ class Generation:
         depth: int,
         *,
         reranking: bool,
-        remaining_ms: Callable[[], float] | None,
-        estimate_ms: Callable[[int], float] | None,
+        affordable: Callable[[int], bool] | None,
     ) -> Ranking:
         second = self.reranker if reranking else PassThrough()
         seen = min(depth, len(recall.candidates))
         degraded: tuple[str, ...] = ()
-        if (
-            second.weight > 0
-            and remaining_ms is not None
-            and estimate_ms is not None
-            and estimate_ms(seen) > remaining_ms()
-        ):
+        if second.weight > 0 and affordable is not None and not affordable(seen):
             second, degraded = PassThrough(), ("rerank",)
         start = time.perf_counter()
         texts = self.texts(recall, seen) if second.weight > 0 else [""] * seen
