@@ -182,6 +182,13 @@ class CompareConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class ExportConfig:
+    """Job ``export``: a catalogue in another form."""
+
+    catalog: CatalogConfig
+
+
+@dataclass(kw_only=True, slots=True)
 class TrainRetrieverConfig:
     """Job ``train-retriever``: fine-tune the dual encoder on judgments."""
 
@@ -249,6 +256,7 @@ JOBS: dict[str, type] = {
     "search": SearchConfig,
     "evaluate": EvaluateConfig,
     "compare": CompareConfig,
+    "export": ExportConfig,
     "train_retriever": TrainRetrieverConfig,
     "train_reranker": TrainRerankerConfig,
     "demo": DemoConfig,

@@ -14,6 +14,7 @@ from shortlist.config import (
     CompareConfig,
     DemoConfig,
     EvaluateConfig,
+    ExportConfig,
     SearchConfig,
     TrainRerankerConfig,
     TrainRetrieverConfig,
@@ -150,6 +151,20 @@ def compare(options: argparse.Namespace) -> Outcome:
     return Outcome(text, comparison_document(compared) | {"missed_gates": missed}, exit_code=5 if missed else 0)
 
 
+def export(options: argparse.Namespace) -> Outcome:
+    """Write a catalogue as a BEIR folder."""
+    from retrieval.catalog import open_catalog
+    from shortlist.evaluation.beir import write_beir
+
+    config = load_config(ExportConfig, options.overrides)
+    report = write_beir(open_catalog(config.catalog, Path(options.source)), Path(options.out))
+    judged = ", ".join(f"{split} {count}" for split, count in report.judgments.items()) or "none"
+    text = f"wrote {report.folder}: {report.products} products, {report.queries} queries, judgments: {judged}"
+    if report.outside:
+        text += f"\nwarning: {report.outside} judgments are of products that the catalogue does not hold"
+    return Outcome(text, asdict(report))
+
+
 def train_retriever(options: argparse.Namespace) -> Outcome:
     """Fine-tune the dual encoder."""
     from shortlist.jobs.training import run_train_retriever
@@ -229,6 +244,7 @@ RUNNERS: dict[str, Callable[[argparse.Namespace], Outcome]] = {
     "search": search,
     "evaluate": evaluate,
     "compare": compare,
+    "export": export,
     "verify": verify,
     "versions": versions,
 }

@@ -150,6 +150,13 @@ COMMANDS: tuple[Command, ...] = (
         example="shortlist compare runs/base:hybrid runs/new:hybrid --gate ship",
     ),
     Command(
+        "export",
+        "write a catalogue with its queries and judgments as a BEIR folder",
+        (SOURCE, Option("--out", "new folder", "DIR", required=True)),
+        config="export",
+        example="shortlist export catalog=icecat --source data/icecat --out beir/icecat",
+    ),
+    Command(
         "verify",
         "check every file of the live version against its manifest",
         (BUNDLE, Option("--full", "also load it and reproduce the stored queries")),
