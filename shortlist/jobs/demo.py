@@ -104,7 +104,8 @@ def run_demo(config: DemoConfig, *, out: Path) -> DemoReport:
     store, models = out / "store", out / "models"
     with report.stage("generate the store"):
         written = write_store(store, seed=config.store_seed)
-        say(str(written))
+        splits = ", ".join(f"{split} {count}" for split, count in written.queries.items())
+        say(f"{written.products} products of {written.types} types and {written.brands} brands; queries: {splits}")
     with report.stage("index it untrained"):
         untrained = _build(config, config.encoder, RerankerConfig(), store, out / "untrained")
     with report.stage("train the dual encoder"):
