@@ -143,8 +143,13 @@ def _row(evaluation: Evaluation, result: SystemResult) -> list[str]:
     latencies = latency_ms(result) or {}
     times = [f"{latencies[name]:.1f}" if latencies else "-" for name in ("p50", "p95")]
     comparison = evaluation.comparisons.get(result.name)
-    difference = "-" if comparison is None else f"{comparison.difference:+.4f} ({p_text(comparison.p_holm)})"
+    difference = "-" if comparison is None else _difference(comparison)
     return [result.name, *(f"{result.means[name]:.4f}" for name in evaluation.measures), *times, difference]
+
+
+def _difference(comparison: Comparison) -> str:
+    low, high = comparison.interval.low, comparison.interval.high
+    return f"{comparison.difference:+.4f} [{low:+.4f}, {high:+.4f}] ({p_text(comparison.p_holm)})"
 
 
 def _aligned(cells: list[str], widths: list[int]) -> str:
@@ -157,5 +162,5 @@ def _basis(evaluation: Evaluation) -> str:
     without = f" ({left_out} more do not count and are left out)" if left_out else ""
     return (
         f"{evaluation.dataset}: {evaluation.queries} queries{without}; vs {evaluation.baseline}: difference in "
-        f"{evaluation.primary}, p of a paired randomisation test, corrected for their number"
+        f"{evaluation.primary} [95 % interval], p of a paired randomisation test, corrected for their number"
     )

@@ -287,10 +287,11 @@ def test_the_table_is_aligned_and_says_what_it_rests_on():
     assert set(lines[1]) == {"-"}
     assert len(lines[0]) == len(lines[1]) == len(lines[2]) == len(lines[3])
     assert lines[2].split()[:9] == ["bm25", "0.3443", "0.3984", "0.5000", "0.3333", "0.5000", "0.4167", "51.0", "96.0"]
+    assert lines[2].split()[9:] == ["-0.6557", "[-1.0000,", "-0.3115]", "(p", "=", ".499)"]
     assert lines[3].split() == ["dense", *["1.0000"] * 6, "-", "-", "-"]
     assert lines[4] == (
         "toy: 2 queries (1 more do not count and are left out); "
-        "vs dense: difference in nDCG@10, p of a paired randomisation test, corrected for their number"
+        "vs dense: difference in nDCG@10 [95 % interval], p of a paired randomisation test, corrected for their number"
     )
     assert lines[5].startswith("convention linear: gain the grade; discount 1 / log2(rank + 1); ideal")
     # Random orders of 3, 1 and of 2, 1, 0.
