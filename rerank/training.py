@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from rerank.folder import FUSION_FILE
 from rerank.fusion import FloatVector, HeldOutQuery, WeightChoice, best_weight
 from rerank.model import new_cross_encoder, quiet_transformers
 from rerank.pairs import Pair
+from retrieval.bars import bar
 from retrieval.config import Precision, RuntimeConfig
 from retrieval.dev import split_queries
 from retrieval.folder import require_empty
@@ -32,11 +32,6 @@ from retrieval.runtime import choose_device, has_bf16, set_threads
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
-    from tqdm import tqdm
-
-BAR_DELAY_S = 2.0
-LOG_EVERY_S = 15.0
-"""A bar appears after two seconds; where stderr is a file, a line this often is enough."""
 
 FirstStage = Mapping[str, Sequence[tuple[str, float]]]
 """query_id -> (product_id, first-stage score), best first, as deep as the reranker will look."""
@@ -203,7 +198,9 @@ class _Session:
             choices.append(best_weight(self._scored()))
             return max(choices[-1].ndcg.values())  # what the model is worth where it will be used: fused
 
-        with _seeded(self._config.seed), _bar(steps_in(len(pairs), self._config), shown=progress) as bar:
+        steps = steps_in(len(pairs), self._config)
+        bar_shown = bar("train reranker", steps, unit="steps", shown=progress)
+        with _seeded(self._config.seed), bar_shown as shown:
             fitted = fit(
                 self.model,
                 encoded,
@@ -212,7 +209,7 @@ class _Session:
                 device=self._device,
                 precision=self.precision,
                 evaluate=evaluate if self._held_out else None,
-                advance=bar.update,
+                advance=shown.update,
             )
         looks = zip(fitted.evaluations, choices, strict=True)
         return fitted, next((choice for look, choice in looks if look.step == fitted.best_step), None)
@@ -274,17 +271,3 @@ def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
-
-
-def _bar(steps: int, *, shown: bool) -> "tqdm[Any]":
-    from tqdm import tqdm
-
-    return tqdm(
-        total=steps,
-        desc="train reranker",
-        unit=" steps",
-        delay=BAR_DELAY_S,
-        mininterval=0.2 if sys.stderr.isatty() else LOG_EVERY_S,
-        dynamic_ncols=True,
-        disable=not shown,
-    )

@@ -1,4 +1,4 @@
-"""Bars for long work inside this package: rate and time left on stderr, shown once it has taken two seconds."""
+"""The bar of all long work: rate and time left on stderr, shown once it has taken two seconds."""
 
 import sys
 from typing import TYPE_CHECKING, Any

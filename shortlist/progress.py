@@ -1,14 +1,10 @@
-"""Progress of long work on stderr: rate and time left, shown once it has taken two seconds."""
+"""Progress of long work on stderr: rate and time left, shown once it has taken two seconds; and lines of narration."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-QUIET_S = 2.0
-"""Work shorter than this shows no bar."""
-
-LOG_EVERY_S = 15.0
-"""Where stderr is a file, a line this often is enough."""
+from retrieval.bars import bar
 
 
 @contextmanager
@@ -17,27 +13,16 @@ def progress(label: str, total: int, *, unit: str) -> Iterator[Callable[[int], N
 
     Args:
         label: What is being done.
-        total: Units of work.
+        total: Units of work; 0 when nobody knows, which shows the rate alone.
         unit: Name of a unit, in the plural.
 
     Yields:
         A function to call with the number of units just finished.
     """
-    from tqdm import tqdm
-
-    interval = 0.2 if sys.stderr.isatty() else LOG_EVERY_S
-    with tqdm(
-        desc=label,
-        total=total,
-        unit=f" {unit}",
-        delay=QUIET_S,
-        mininterval=interval,
-        maxinterval=2 * interval,
-        dynamic_ncols=True,
-    ) as bar:
+    with bar(label, total, unit=unit, shown=True) as shown:
 
         def advance(count: int) -> None:
-            bar.update(count)
+            shown.update(count)
 
         yield advance
 
