@@ -10,6 +10,7 @@ import torch
 from indexing.errors import ArtifactCorrupt, ConfigError
 from rerank.folder import ADVICE
 from retrieval.models import check_model_folder
+from retrieval.runtime import without_bars
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -24,7 +25,8 @@ def load_cross_encoder(folder: Path) -> "CrossEncoder":
     """
     from sentence_transformers import CrossEncoder
 
-    model = CrossEncoder(str(folder), device="cpu", local_files_only=True, trust_remote_code=False)
+    with without_bars():
+        model = CrossEncoder(str(folder), device="cpu", local_files_only=True, trust_remote_code=False)
     _keep_head_in_float32(model)
     broken = [name for name, tensor in model.named_parameters() if not bool(torch.isfinite(tensor).all())]
     if broken:

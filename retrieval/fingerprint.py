@@ -26,12 +26,17 @@ from indexing import storage
 from indexing.errors import ConfigError
 from retrieval.config import EncoderConfig, TextConfig
 from retrieval.models import check_model_folder, read_optional_json, weight_files
+from retrieval.text import TEMPLATE_VERSION
 from retrieval.tower import TowerSettings, read_settings
 
 TOKENIZER_STATE = frozenset({"truncation", "padding"})
 """Keys of ``tokenizer.json`` that are the last caller's settings, not the tokenizer's."""
 
-TOKENIZER_OPTIONS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
+TOKENIZER_OPTIONS = (
+    "add_bos_token", "add_eos_token", "add_prefix_space", "added_tokens_decoder", "additional_special_tokens",
+    "bos_token", "cls_token", "do_basic_tokenize", "do_lower_case", "eos_token", "mask_token", "never_split",
+    "pad_token", "padding_side", "sep_token", "strip_accents", "tokenize_chinese_chars", "truncation_side", "unk_token",
+)  # fmt: skip
 """Keys of ``tokenizer_config.json`` from which transformers 5 rebuilds a BERT tokenizer's normaliser."""
 
 NOT_ARITHMETIC = frozenset(
@@ -119,6 +124,8 @@ def _tokenizer(transformer: Path) -> str:
     definition = {key: value for key, value in storage.read_json(path).items() if key not in TOKENIZER_STATE}
     options = read_optional_json(transformer / "tokenizer_config.json")
     definition["options"] = {key: options[key] for key in TOKENIZER_OPTIONS if options.get(key) is not None}
+    definition["special"] = read_optional_json(transformer / "special_tokens_map.json")
+    definition["added"] = read_optional_json(transformer / "added_tokens.json")
     definition["lower"] = bool(read_optional_json(transformer / "sentence_bert_config.json").get("do_lower_case"))
     return "sha256:" + _sha256(_canonical(definition))
 
@@ -135,7 +142,7 @@ def _architecture(transformer: Path, settings: TowerSettings) -> str:
 
 
 def _text_template(text: TextConfig) -> str:
-    parts = f"{' | '.join(text.fields)}, joined by {text.separator!r}, at most {text.max_chars} characters"
+    parts = f"version {TEMPLATE_VERSION}: {' | '.join(text.fields)}, joined by {text.separator!r}, at most {text.max_chars} characters"
     if any(name.startswith("attributes") for name in text.fields):
         parts += f", at most {text.max_attributes} attributes"
     return parts + (", labelled" if text.labels else "")

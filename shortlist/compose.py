@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from indexing.errors import ConfigError
 from retrieval.suggestions import did_you_mean
-from shortlist.config import GROUPS, JOBS, OPEN_MAPPINGS, config_dir
+from shortlist.config import GROUPS, JOBS, OPEN_MAPPINGS, PATH_KEYS, config_dir
 
 Config = TypeVar("Config")
 
@@ -63,8 +63,14 @@ def _register() -> None:
 
 
 def _open(override: str) -> str:
-    """Let ``catalog.fields.title=name`` add a key, which Hydra would refuse in a closed schema."""
-    return f"++{override}" if override.startswith(OPEN_MAPPINGS) else override
+    """Let ``catalog.fields.title=name`` add a key, and quote paths: Hydra's grammar would read ``=`` and commas."""
+    if override.startswith(OPEN_MAPPINGS):
+        return f"++{override}"
+    key, separator, value = override.partition("=")
+    if separator and key.endswith(PATH_KEYS) and value and value[0] not in "'\"":
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'{key}="{escaped}"'
+    return override
 
 
 def _explain(error: Exception, overrides: Iterable[str], keys: Callable[[], list[str]]) -> str:

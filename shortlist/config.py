@@ -119,7 +119,7 @@ class EvaluateConfig:
     """Job ``evaluate``: systems x queries -> run files and report.
 
     Attributes:
-        systems: What is compared.
+        systems: What is compared; empty means all that the bundle has.
         k: Cut-off of nDCG and Judged.
         depth: Candidates handed to the reranker.
         run_depth: Length of the run files.
@@ -134,7 +134,7 @@ class EvaluateConfig:
 
     catalog: CatalogConfig
     runtime: RuntimeConfig
-    systems: list[System] = field(default_factory=lambda: list(System))
+    systems: list[System] = field(default_factory=list)
     k: int = 10
     depth: int = 100
     run_depth: int = 1000
@@ -149,8 +149,8 @@ class EvaluateConfig:
         require_depth(self.k, self.depth)
         if self.run_depth < max(self.depth, self.recall_k):
             raise ValueError(f"run_depth={self.run_depth} must reach depth={self.depth} and recall_k={self.recall_k}")
-        if not self.systems or len(set(self.systems)) != len(self.systems):
-            raise ValueError(f"systems must name at least one system, each once, got {[s.name for s in self.systems]}")
+        if len(set(self.systems)) != len(self.systems):
+            raise ValueError(f"systems must name each system once, got {[s.name for s in self.systems]}")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -287,6 +287,9 @@ GROUPS: dict[str, dict[str, type]] = {
     "trainer": {"contrastive": ContrastiveConfig, "cross_encoder": CrossEncoderTrainerConfig},
 }
 """Configuration group -> schema name -> dataclass; stored as ``<group>/schema_<name>``."""
+
+PATH_KEYS = ("encoder.model", "reranker.model", "trainer.base", "reranker.base")
+"""Keys whose values are paths of the user's, which may hold any character."""
 
 OPEN_MAPPINGS = ("catalog.fields.", "catalog.query_fields.", "catalog.judgment_fields.", "catalog.grades.")
 """Keys below these are the user's own, so they may be new."""

@@ -1,6 +1,7 @@
 """The online API: open a bundle, ask it queries, get answers that say where they came from and what they cost."""
 
 import asyncio
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ Filters = Sequence[Any]
 
 DEFAULT_DEPTH = 100
 """Candidates handed to the reranker when the caller does not say; the usual depth of published comparisons."""
+
+CALIBRATION_PAIRS, CALIBRATION_RUNS = 8, 5
+"""Pairs per run: a batch; runs: the first allocates and others may be disturbed, so the median counts."""
 
 SOURCES: dict[System, tuple[str, ...]] = {
     System.bm25: ("lexical",),
@@ -184,7 +188,7 @@ class SearchEngine:
             ValueError: ``k`` below 1.
         """
         start = time.perf_counter()
-        require_depth(k, 0)
+        _require_numbers(k, None)
         generation = self._generation
         row = generation.products.row_of(product_id)
         vector = generation.vectors.take(np.array([row]))
@@ -236,7 +240,9 @@ class SearchEngine:
         affordable: Callable[[int], bool] | None = None,
     ) -> list[tuple[str, Ranking]]:
         """Check what was asked, then rank; return every query as it was searched, with its ranking."""
-        require_depth(k, max(DEFAULT_DEPTH, k) if depth is None else depth or -1)
+        _require_numbers(k, depth)
+        if isinstance(queries, str):
+            raise TypeError(f"queries must be a list of strings, got the string {queries[:40]!r}; use search for one")
         require_tower(self._generation)
         texts = [normalise_query(query) for query in queries]
         wanted = max(DEFAULT_DEPTH, k) if depth is None else depth
@@ -273,10 +279,23 @@ class SearchEngine:
     def _calibrate(self) -> None:
         """Measure what a pair costs here, on the catalogue's texts, so that the first query can keep a deadline."""
         generation = self._generation
-        rows = range(min(8, generation.products.count))
+        step = max(1, generation.products.count // CALIBRATION_PAIRS)
+        rows = range(0, generation.products.count, step)[:CALIBRATION_PAIRS]
         texts = [generation.template.render(generation.products.get(row)) for row in rows]
         query = " ".join(texts[0].split()[:3])
-        generation.reranker.score(query, texts)  # the first call allocates
-        start = time.perf_counter()
-        generation.reranker.score(query, texts)
-        self._pair_ms = (time.perf_counter() - start) * 1000 / len(texts)
+        taken_ms = []
+        for _ in range(CALIBRATION_RUNS):
+            start = time.perf_counter()
+            generation.reranker.score(query, texts)
+            taken_ms.append((time.perf_counter() - start) * 1000 / len(texts))
+        self._pair_ms = statistics.median(taken_ms)
+
+
+def _require_numbers(k: int, depth: int | None) -> None:
+    """Refuse a ``k`` or ``depth`` that is no whole number, below 1, or a ``depth`` below ``k``."""
+    for name, value in (("k", k), ("depth", depth)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise TypeError(f"{name} must be an int, got {value!r}")
+    if depth is not None and depth < 1:
+        raise ValueError(f"depth must be at least 1, got {depth}")
+    require_depth(k, 0 if depth is None else depth)

@@ -173,6 +173,9 @@ def load_generation(
     products = ProductTable.open(bundle.folder / "products.parquet")
     dim = int(manifest.vectors["dim"])
     rows = storage.map_array(bundle.folder / "rows", "<i8", (products.count,))
+    stored = sum(segment.count for segment in manifest.segments)
+    if products.count and not 0 <= int(rows.min()) <= int(rows.max()) < stored:
+        raise ArtifactCorrupt(f"{bundle.folder / 'rows'} points outside the {stored} vectors that the manifest lists")
     view = VectorStore.open(bundle.store_folder, dim=dim).view(rows)
     thaw("index", dict(manifest.index["config"]), IndexConfig)
     index = bundle.folder / "index"

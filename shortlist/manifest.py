@@ -7,6 +7,7 @@ from typing import Any
 
 from indexing.errors import ArtifactCorrupt, ArtifactIncompatible, ArtifactUntrusted
 from indexing.storage import FileDigest
+from retrieval.fingerprint import Fingerprint
 
 FORMAT = 1
 """Version of the bundle layout; docs/formats.md says what each one holds and which are read."""
@@ -97,15 +98,67 @@ def parse_manifest(values: object, *, where: str) -> Manifest:
         missing, unknown = sorted(expected - set(values)), sorted(set(values) - expected)
         kind = ArtifactUntrusted if unknown else ArtifactCorrupt
         raise kind(f"{where}: missing fields {missing}, unknown fields {unknown}")
+    _require_shapes(values, where)
     try:
         files = {name: FileDigest(**digest) for name, digest in values["files"].items()}
         manifest = Manifest(**(values | {"files": files}))
         names = [*files, *(segment.name for segment in manifest.segments), manifest.version]
     except (TypeError, AttributeError, KeyError) as error:
         raise ArtifactCorrupt(f"{where}: a field has another shape than this release writes: {error}") from error
-    for name in [*names, str(manifest.vectors["store"])]:
+    _require_whole_vectors(manifest, where)
+    for name in [*map(str, names), str(manifest.vectors["store"])]:
         if not FILE_NAME.fullmatch(name) or ".." in name:
             raise ArtifactUntrusted(
                 f"{where} lists the file {name!r}; names must be relative and match {FILE_NAME.pattern}"
             )
     return manifest
+
+
+SHAPES: dict[str, dict[str, type]] = {
+    "created": {"at": str},
+    "catalogue": {"accepted": int, "sources": dict},
+    "text": {"kind": str},
+    "tokens": {},
+    "fingerprint": {},
+    "vectors": {"store": str, "dim": int, "segments": list},
+    "index": {"kind": str, "config": dict},
+    "lexical": {"kind": str},
+    "fusion": {"kind": str},
+    "reranker": {"kind": str},
+    "canary": {"file": str, "cosine": float},
+    "files": {},
+}
+"""Part of a manifest -> keys that opening reads, with their types; the rest of each part is for people."""
+
+
+def _require_shapes(values: dict[str, Any], where: str) -> None:
+    """Refuse parts and keys of another type, so that nothing that opens a bundle meets them."""
+    for part, keys in SHAPES.items():
+        found = values[part]
+        if not isinstance(found, dict):
+            raise ArtifactCorrupt(f"{where}: {part} must be an object, got {type(found).__name__}")
+        for key, kind in keys.items():
+            if not isinstance(found.get(key), (int, float) if kind is float else kind):
+                raise ArtifactCorrupt(f"{where}: {part}.{key} must be of type {kind.__name__}, got {found.get(key)!r}")
+    encoder, canary = values["encoder"], values["canary"]["file"]
+    if not (encoder is None or isinstance(encoder, dict)) or not isinstance(values["version"], str):
+        raise ArtifactCorrupt(f"{where}: encoder must be an object or null, and version a string")
+    if canary not in (values["files"] if encoder is not None else {"": None, **values["files"]}):
+        raise ArtifactUntrusted(f"{where}: a bundle with an encoder has stored queries among its files, got {canary!r}")
+
+
+def _require_whole_vectors(manifest: Manifest, where: str) -> None:
+    """Refuse vectors of another store than the fingerprint names, and segments that are not the first of it."""
+    store = store_name(manifest.fingerprint)
+    if manifest.vectors["store"] != store:
+        raise ArtifactUntrusted(
+            f"{where} takes its vectors from {manifest.vectors['store']!r}, its fingerprint names {store!r}"
+        )
+    names = [segment.name for segment in manifest.segments]
+    if not names or names != [f"segment-{number:06d}.f32" for number in range(len(names))]:
+        raise ArtifactUntrusted(f"{where} lists the segments {names}, expected those of a store from its first on")
+
+
+def store_name(fingerprint: Mapping[str, str]) -> str:
+    """Return the folder of the vectors that a fingerprint owns, below the bundle; 16 hex digits keep paths short."""
+    return f"vectors/{Fingerprint(dict(fingerprint)).digest[:16]}"

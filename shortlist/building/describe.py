@@ -15,9 +15,9 @@ from indexing.vectors import VectorStore
 from retrieval.catalog import Catalog
 from retrieval.fingerprint import Fingerprint
 from retrieval.tokens import TokenCounts
-from shortlist.building.vectors import store_path, used_segments
+from shortlist.building.vectors import used_segments
 from shortlist.config import BuildConfig
-from shortlist.manifest import FORMAT, Manifest
+from shortlist.manifest import FORMAT, Manifest, store_name
 from shortlist.stored import freeze
 from shortlist.version import __version__
 
@@ -63,7 +63,7 @@ def describe(
         "encoder": freeze("encoder", config.encoder) | {"model": "encoder"} if config.encoder.model else None,
         "fingerprint": dict(fingerprint.fields),
         "vectors": {
-            "store": store_path(out, fingerprint).relative_to(out).as_posix(),
+            "store": store_name(fingerprint.fields),
             "dim": store.dim,
             "segments": [asdict(segment) for segment in used_segments(store, rows)],
         },

@@ -34,6 +34,7 @@ from shortlist.building.vectors import (
     append_new,
     brought_fingerprint,
     encode_missing,
+    open_store,
     require_agreement,
     store_path,
 )
@@ -118,7 +119,7 @@ class _Build:
         def store_brought(keys: list[bytes], vectors: FloatMatrix) -> None:
             if not brought:
                 fingerprint = brought_fingerprint(vectors.shape[1], self.tower)
-                brought.append(VectorStore.open(store_path(self.out, fingerprint), dim=vectors.shape[1], create=True))
+                brought.append(open_store(store_path(self.out, fingerprint), dim=vectors.shape[1]))
             append_new(brought[0], keys, vectors)
 
         with progress("read", 0, unit="products") as advance:
@@ -161,7 +162,7 @@ class _Build:
                 "encoder=none needs a catalogue with vectors, and this one has none; name the column with "
                 "catalog.fields.vector=COLUMN, or choose encoder=minilm"
             )
-        store = VectorStore.open(store_path(self.out, self.tower), dim=encoder.dim, create=True)
+        store = open_store(store_path(self.out, self.tower), dim=encoder.dim)
         self._require_space(encoder.dim, len(set(ingested.keys)))
         keys, size = ingested.keys, self.config.segment_texts
         return store, encode_missing(store, encoder, products, self.template, keys=keys, segment_texts=size)

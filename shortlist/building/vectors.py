@@ -5,11 +5,13 @@ The store is named by the fingerprint of what makes a vector, so another model, 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from indexing.errors import ConfigError
+from indexing import storage
+from indexing.errors import ArtifactCorrupt, ArtifactNotFound, ConfigError
 from indexing.types import FloatMatrix, IntVector
 from indexing.vectors import VectorStore
 from retrieval.encoder import DualEncoder
@@ -17,8 +19,8 @@ from retrieval.fingerprint import Fingerprint
 from retrieval.products import ProductTable
 from retrieval.text import TextTemplate
 from shortlist.building.ingest import new_texts
-from shortlist.manifest import SegmentDigest
-from shortlist.progress import progress
+from shortlist.manifest import SegmentDigest, store_name
+from shortlist.progress import progress, say
 
 AGREEMENT_SAMPLE = 64
 """Products whose brought vectors are compared with what the encoder gives for their texts."""
@@ -43,8 +45,24 @@ class Encoded:
 
 
 def store_path(root: Path, fingerprint: Fingerprint) -> Path:
-    """Return the folder of the vector store for ``fingerprint``; 16 hex digits keep paths short."""
-    return root / "vectors" / fingerprint.digest[:16]
+    """Return the folder of the vector store for ``fingerprint``."""
+    return root / store_name(fingerprint.fields)
+
+
+def open_store(folder: Path, *, dim: int) -> VectorStore:
+    """Open the vector store of a build, every file of it verified; a damaged one is set aside and a new one begun.
+
+    What was in a damaged store is encoded again; versions that use it were refused at opening already.
+    """
+    try:
+        store = VectorStore.open(folder, dim=dim, create=True)
+        store.verify()
+    except (ArtifactCorrupt, ArtifactNotFound) as error:
+        aside = folder.with_name(f"{folder.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+        say(f"warning: {error}; the store is kept as {aside} and its texts are encoded again")
+        storage.publish_folder(folder, aside)
+        return VectorStore.open(folder, dim=dim, create=True)
+    return store
 
 
 def brought_fingerprint(dim: int, query_tower: Fingerprint | None) -> Fingerprint:

@@ -248,7 +248,7 @@ def usage() -> str:
         "",
         "Every command: --help (its options and configuration), --json (one JSON document on stdout).",
         "Overrides choose and set configuration: index=hnsw index.links=16 runtime.precision=bf16",
-        "Exit codes: 0 fine, 2 configuration, 3 data, 4 environment, 5 a quality gate failed.",
+        "Exit codes: 0 fine, 2 configuration, 3 data, 4 environment, 5 a quality gate failed, 130 interrupted.",
     ]
     return "\n".join(lines)
 

@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from indexing.errors import ConfigError, InvalidQuery, SourceDataError
 from indexing.storage import digest
 from retrieval.catalog import Catalog, open_catalog
+from retrieval.config import CatalogConfig
 from retrieval.fingerprint import Fingerprint
 from retrieval.postings import Postings
 from retrieval.raters import read_rater_grades
@@ -70,9 +71,13 @@ def evaluate(config: EvaluateConfig, sources: EvaluationSources, *, out: Path) -
         ArtifactError: The bundle cannot be used.
     """
     catalog = open_catalog(config.catalog, sources.source) if sources.source is not None else None
-    known, queries, qrels = _judged(catalog, sources)
-    theirs = {name: SystemRun(run) for name, run in read_runs(sources.runs, taken=_taken(config, sources)).items()}
+    every = every_split(config.catalog, sources.source) if sources.source is not None else None
+    known, queries, qrels = _judged(catalog, sources, every)
     engine = None if sources.bundle is None else _open(config, sources.bundle)
+    if engine is not None and not config.systems:
+        has = [system for system in System if engine.has_reranker or system is not System.hybrid_rerank]
+        config = replace(config, systems=has)
+    theirs = {name: SystemRun(run) for name, run in read_runs(sources.runs, taken=_taken(config, sources)).items()}
     facts = _facts(config, catalog, engine, qrels)
     ours = {} if engine is None or facts is None else _ask_all(engine, config, queries, qrels, facts)
     evaluation = evaluate_runs(
@@ -95,19 +100,32 @@ def evaluate(config: EvaluateConfig, sources: EvaluationSources, *, out: Path) -
     return evaluation
 
 
-def judged_queries(catalog: Catalog, judgments: Path | None) -> tuple[list[Query], Qrels]:
+def every_split(config: CatalogConfig, source: Path) -> Catalog | None:
+    """Return the catalogue with the queries of all splits; ``None`` when it is not cut to one."""
+    return open_catalog(replace(config, split=""), source) if config.split else None
+
+
+def judged_queries(
+    catalog: Catalog, judgments: Path | None, *, every: Catalog | None = None
+) -> tuple[list[Query], Qrels]:
     """Return the queries that have judgments, and those judgments.
 
     Args:
         catalog: Whose queries and judgments are meant.
         judgments: A file in place of the catalogue's judgments.
+        every: The catalogue with the queries of all splits, when ``catalog`` is cut to one: a query of another split
+            that the file judges is then left out, instead of being taken for a new one.
 
     Raises:
         SourceDataError: There is no judged query.
     """
     queries = catalog.queries()
     if judgments is not None:
-        kept, qrels = read_judgments(judgments, queries)
+        known = every.queries() if every is not None else queries
+        kept, qrels = read_judgments(judgments, known)
+        elsewhere = {query.query_id for query in known} - {query.query_id for query in queries}
+        kept = [query for query in kept if query.query_id not in elsewhere]
+        qrels = {query_id: grades for query_id, grades in qrels.items() if query_id not in elsewhere}
     else:
         qrels = defaultdict(dict)
         for judgment in catalog.judgments():
@@ -121,11 +139,13 @@ def judged_queries(catalog: Catalog, judgments: Path | None) -> tuple[list[Query
     return kept, dict(qrels)
 
 
-def _judged(catalog: Catalog | None, sources: EvaluationSources) -> tuple[list[Query], list[Query], Qrels]:
+def _judged(
+    catalog: Catalog | None, sources: EvaluationSources, every: Catalog | None
+) -> tuple[list[Query], list[Query], Qrels]:
     """Return the catalogue's queries, the judged ones with a text, and the judgments."""
     if catalog is None:
         return [], *read_judgments(sources.judgments or Path(), [])
-    queries, qrels = judged_queries(catalog, sources.judgments)
+    queries, qrels = judged_queries(catalog, sources.judgments, every=every)
     strangers = sorted(qrels.keys() - {query.query_id for query in queries})
     if strangers and sources.bundle is not None:
         raise SourceDataError(

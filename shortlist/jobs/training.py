@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from indexing.errors import ConfigError
 from rerank.training import RerankerReport, train_reranker
 from retrieval.catalog import Catalog, open_catalog
 from retrieval.config import CatalogConfig, TextConfig
@@ -11,7 +12,7 @@ from retrieval.records import Judgment, Query
 from retrieval.text import TextTemplate, normalise_query
 from shortlist.config import System, TrainRerankerConfig, TrainRetrieverConfig
 from shortlist.engine import SearchEngine
-from shortlist.jobs.evaluate import judged_queries
+from shortlist.jobs.evaluate import every_split, judged_queries
 from shortlist.progress import progress
 from shortlist.stored import thaw
 
@@ -34,8 +35,8 @@ def run_train_retriever(
         SourceDataError: No judged query, or no positive at the trainer's grade.
         StorageError: ``out`` holds something.
     """
+    queries, found, dev = training_queries(config.catalog, source, judgments)
     catalog = open_catalog(config.catalog, source)
-    queries, found, dev = training_queries(catalog, config.catalog, judgments)
     return train_retriever(
         config.trainer,
         encoder=config.encoder,
@@ -65,8 +66,8 @@ def run_train_reranker(
         ArtifactError: The bundle cannot be used.
         StorageError: ``out`` holds something.
     """
+    queries, found, dev = training_queries(config.catalog, source, judgments)
     catalog = open_catalog(config.catalog, source)
-    queries, found, dev = training_queries(catalog, config.catalog, judgments)
     precision = config.runtime.precision.name
     engine = SearchEngine.open(
         bundle, device=config.runtime.device, threads=config.runtime.threads, precision=precision, rerank=False
@@ -85,14 +86,24 @@ def run_train_reranker(
 
 
 def training_queries(
-    catalog: Catalog, config: CatalogConfig, judgments: Path | None
+    config: CatalogConfig, source: Path, judgments: Path | None
 ) -> tuple[list[Query], list[Judgment], Collection[str] | None]:
     """Return judged training and dev queries, their judgments, and the ids of the dev queries.
 
     Without splits every judged query is for training and the dev ids are ``None`` (the trainer holds some out). With
-    splits, or with ``catalog.split`` set, queries outside ``train`` and ``dev`` are left out.
+    splits, queries outside ``train`` and ``dev`` are left out, whatever file the judgments come from.
+
+    Raises:
+        ConfigError: ``catalog.split`` names a split that is for evaluation.
     """
-    queries, qrels = judged_queries(catalog, judgments)
+    if config.split not in ("", TRAIN, DEV):
+        raise ConfigError(
+            f"catalog.split={config.split} is for evaluation; train on catalog.split={TRAIN}, or leave it empty to "
+            "take "
+            f"{TRAIN} and {DEV}: catalog.split="
+        )
+    catalog = open_catalog(config, source)
+    queries, qrels = judged_queries(catalog, judgments, every=every_split(config, source))
     splits: Mapping[str, str] = {} if config.split else catalog.splits()
     if splits:
         queries = [query for query in queries if splits.get(query.query_id) in (TRAIN, DEV)]

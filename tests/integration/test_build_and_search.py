@@ -167,6 +167,17 @@ def test_lone_surrogates_are_answered(engine: SearchEngine):
     assert len(engine.search("mouse \ud800", k=3).hits) == 3
 
 
+@pytest.mark.parametrize("number", [1.5, "3", True])
+def test_a_k_that_is_no_whole_number_is_refused(engine: SearchEngine, number: object):
+    with pytest.raises(TypeError, match="k must be an int, got"):
+        engine.search("mouse", k=number)  # type: ignore[arg-type]
+
+
+def test_one_string_is_not_a_list_of_queries(engine: SearchEngine):
+    with pytest.raises(TypeError, match="queries must be a list of strings, got the string 'usb'"):
+        engine.search_many("usb")
+
+
 @pytest.mark.parametrize(("k", "depth"), [(10, 5), (0, None), (-1, None), (1, 0)])
 def test_k_above_depth_and_numbers_below_one_are_refused(engine: SearchEngine, k: int, depth: int | None):
     with pytest.raises(ValueError, match=r"depth=.* is below k=|k must be at least 1|depth must be at least 1"):
@@ -477,3 +488,16 @@ def test_brought_vectors_of_another_model_are_refused(tmp_path: Path, shop: Path
 def test_no_encoder_and_no_vectors_is_refused(tmp_path: Path, shop: Path, build_config: Compose):
     with pytest.raises(ConfigError, match="encoder=none needs a catalogue with vectors"):
         build(build_config("encoder=none"), source=shop, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("suffix", [".f32", ".keys"])
+def test_a_damaged_store_is_set_aside_and_its_texts_are_encoded_again(
+    bundle: Path, shop: Path, build_config: Compose, suffix: str, engine: SearchEngine
+):
+    path = next(bundle.glob(f"vectors/*/segment-000000{suffix}"))
+    content = path.read_bytes()
+    path.write_bytes(content[len(content) // 2 :] + content[: len(content) // 2])
+    report = build(build_config(), source=shop, out=bundle)
+    assert (report.encoded, report.reused) == (60, 0)
+    assert len(list(bundle.glob("vectors/*.damaged-*"))) == 1
+    assert SearchEngine.open(bundle).search("couch").hits == engine.search("couch").hits

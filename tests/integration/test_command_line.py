@@ -142,8 +142,10 @@ def test_other_judgments_on_the_same_catalogue(run: Run, shop: Path, published: 
 
 def test_a_gate_that_is_missed_exits_with_5_and_says_by_how_much(run: Run, shop: Path, published: Path, tmp_path: Path):
     words = ["evaluate", "--source", shop, "--bundle", published, "--out", tmp_path / "runs", "systems=[bm25]"]
-    code, _, err = run(*words, "--gate", "nDCG@10>=1.01")
+    code, out, err = run(*words, "--gate", "nDCG@10>=1.01")
     assert code == 5
+    assert "gate missed: bm25 nDCG@10 is 0." in out
+    assert "report.html" in out
     assert "bm25 nDCG@10 is 0." in err
     assert "wanted >=1.01" in err
     assert (tmp_path / "runs" / "report.json").exists()
@@ -190,7 +192,8 @@ def test_an_error_is_json_too_when_json_is_asked_for(run: Run, tmp_path: Path):
 def test_hybrid_rerank_of_a_bundle_without_a_reranker_says_what_to_do(
     run: Run, shop: Path, published: Path, tmp_path: Path
 ):
-    code, _, err = run("evaluate", "--source", shop, "--bundle", published, "--out", tmp_path / "runs")
+    words = ["evaluate", "--source", shop, "--bundle", published, "--out", tmp_path / "runs"]
+    code, _, err = run(*words, "systems=[bm25,dense,hybrid,hybrid_rerank]")
     assert code == 2
     assert "leave it out with 'systems=[bm25,dense,hybrid]'" in err
 
@@ -219,3 +222,9 @@ def test_doctor_loads_neither_torch_nor_faiss():
     script = f"import sys; from shortlist.cli import main; main(['doctor']); print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("[]")
+
+
+def test_without_systems_all_that_the_bundle_has_are_evaluated(run: Run, shop: Path, published: Path, tmp_path: Path):
+    code, out, _ = run("evaluate", "--source", shop, "--bundle", published, "--out", tmp_path / "runs", "--json")
+    assert code == 0
+    assert list(json.loads(out)["systems"]) == ["bm25", "dense", "hybrid"]

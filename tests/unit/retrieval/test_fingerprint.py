@@ -145,3 +145,16 @@ def test_a_folder_without_a_fast_tokenizer_says_how_to_get_one(folder):
     (folder / "tokenizer.json").unlink()
     with pytest.raises(ConfigError, match=r"has no tokenizer\.json; open the model with sentence-transformers once"):
         of(folder)
+
+
+@pytest.mark.parametrize("option", ["unk_token", "cls_token", "padding_side"])
+def test_every_tokenizer_option_that_moves_vectors_is_in_the_fingerprint(
+    tiny_model_folder: Path, tmp_path: Path, option: str
+):
+    folder = tmp_path / "other"
+    shutil.copytree(tiny_model_folder, folder)
+    path = folder / "tokenizer_config.json"
+    options = json.loads(path.read_text())
+    path.write_text(json.dumps(options | {option: "left" if option == "padding_side" else "[MASK]"}))
+    mine, other = (tower_fingerprint(f, EncoderConfig(), TextConfig()) for f in (tiny_model_folder, folder))
+    assert [phrase.split(":")[0] for phrase in differences(mine, other)] == ["tokenizer"]

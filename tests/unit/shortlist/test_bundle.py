@@ -18,15 +18,17 @@ from indexing.errors import (
 )
 from indexing.vectors import VectorStore
 from shortlist.bundle import list_versions, live_version, open_bundle, publish, verify_files
-from shortlist.manifest import FORMAT, Manifest
+from shortlist.manifest import FORMAT, Manifest, store_name
 
 VERSION = "2026-11-22T131200Z-9f3c1a"
+FINGERPRINT = {"weights": "none"}
+STORE = store_name(FINGERPRINT)
 NEXT = "2026-11-22T131300Z-000001"
 
 
 def make_version(root: Path, version: str, *, content: bytes = b"rows of " + bytes(range(40))) -> Manifest:
     """Publish a version of two small files over a store of one segment of three vectors."""
-    store = VectorStore.open(root / "vectors" / "abc", dim=4, create=True)
+    store = VectorStore.open(root / STORE, dim=4, create=True)
     if not store.segments:
         store.append([bytes([i]) * 16 for i in range(3)], np.eye(4, dtype=np.float32)[:3])
     segment = store.segments[0]
@@ -44,9 +46,9 @@ def make_version(root: Path, version: str, *, content: bytes = b"rows of " + byt
         text={"kind": "text"},
         tokens={},
         encoder=None,
-        fingerprint={"weights": "none"},
+        fingerprint=FINGERPRINT,
         vectors={
-            "store": "vectors/abc",
+            "store": STORE,
             "dim": 4,
             "segments": [
                 {"name": f"{segment.name}.f32", "count": 3, "size_bytes": segment.size_bytes, "sha256": segment.sha256}
@@ -224,3 +226,24 @@ def test_the_folder_of_a_version_points_to_its_bundle(root: Path):
 def test_a_manifest_record_and_its_json_are_inverse(root: Path):
     manifest = open_bundle(root).manifest
     assert make_manifest_again(replace(manifest, version=NEXT)).version == NEXT
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"text": None}, "text must be an object, got NoneType"),
+        ({"vectors": {"store": STORE, "dim": "x", "segments": []}}, r"vectors\.dim must be of type int, got 'x'"),
+        ({"vectors": {"store": STORE, "dim": 4, "segments": []}}, "expected those of a store from its first on"),
+        ({"vectors": {"store": "vectors/other", "dim": 4, "segments": []}}, "takes its vectors from 'vectors/other'"),
+        ({"fingerprint": {"weights": "others"}}, "its fingerprint names"),
+        ({"canary": {"file": "../../x", "cosine": 0.9}}, "has stored queries among its files"),
+        ({"encoder": {"kind": "encoder"}}, "a bundle with an encoder has stored queries among its files, got ''"),
+        ({"canary": {}}, r"canary\.file must be of type str, got None"),
+        ({"version": 7}, "version a string"),
+        ({"files": []}, "files must be an object"),
+    ],
+)
+def test_a_manifest_of_another_shape_is_refused_with_the_field(root: Path, change: dict[str, Any], message: str):
+    rewrite_manifest(root, change)
+    with pytest.raises(ArtifactError, match=message):
+        open_bundle(root)
