@@ -142,10 +142,10 @@ def _architecture(transformer: Path, settings: TowerSettings) -> str:
 
 
 def _text_template(text: TextConfig) -> str:
-    parts = f"version {TEMPLATE_VERSION}: {' | '.join(text.fields)}, joined by {text.separator!r}, at most {text.max_chars} characters"
+    parts = f"{' | '.join(text.fields)}, joined by {text.separator!r}, at most {text.max_chars} characters"
     if any(name.startswith("attributes") for name in text.fields):
         parts += f", at most {text.max_attributes} attributes"
-    return parts + (", labelled" if text.labels else "")
+    return parts + (", labelled" if text.labels else "") + f" (template version {TEMPLATE_VERSION})"
 
 
 def _canonical(value: Mapping[str, Any]) -> str:

@@ -52,7 +52,9 @@ def test_fields_read_like_what_they_are():
     assert fields["pooling"] == "mean"
     assert fields["dimension"] == "384"
     assert fields["query_max_tokens"] == "64"
-    assert fields["text_template"] == "title | description, joined by '. ', at most 8192 characters"
+    assert (
+        fields["text_template"] == "title | description, joined by '. ', at most 8192 characters (template version 1)"
+    )
     assert fields["architecture"].startswith("Transformer > Pooling > Normalize; hidden_act=gelu, hidden_size=384")
     assert "dropout" not in fields["architecture"]
     assert fields["weights"].startswith("sha256:")
@@ -116,9 +118,10 @@ def test_each_setting_of_the_configuration_has_its_field(field, encoder, text, t
 def test_the_number_of_attributes_counts_where_the_template_has_attributes(tiny_model_folder):
     with_attributes = TextConfig(fields=["title", "attributes"], max_attributes=4)
     fewer = replace(with_attributes, max_attributes=2)
-    template = "title | attributes, joined by '. ', at most 8192 characters"
+    template = "title | attributes, joined by '. ', at most 8192 characters (template version 1)"
     assert differences(of(tiny_model_folder, text=with_attributes), of(tiny_model_folder, text=fewer)) == [
-        f"text_template: {template}, at most 4 attributes in the index, {template}, at most 2 attributes in the folder"
+        f"text_template: {template}, at most 4 attributes (template version 1) in the index, "
+        f"{template}, at most 2 attributes (template version 1) in the folder"
     ]
 
 
