@@ -118,7 +118,7 @@ def test_each_setting_of_the_configuration_has_its_field(field, encoder, text, t
 def test_the_number_of_attributes_counts_where_the_template_has_attributes(tiny_model_folder):
     with_attributes = TextConfig(fields=["title", "attributes"], max_attributes=4)
     fewer = replace(with_attributes, max_attributes=2)
-    template = "title | attributes, joined by '. ', at most 8192 characters (template version 1)"
+    template = "title | attributes, joined by '. ', at most 8192 characters"
     assert differences(of(tiny_model_folder, text=with_attributes), of(tiny_model_folder, text=fewer)) == [
         f"text_template: {template}, at most 4 attributes (template version 1) in the index, "
         f"{template}, at most 2 attributes (template version 1) in the folder"
