@@ -57,10 +57,9 @@ def choose_index(config: AutoConfig, *, count: int, dim: int) -> Choice:
 
 def _free_bytes() -> int:
     """Return the memory that can be used without swapping; Linux's own estimate where there is one."""
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
+    estimate = Path("/proc/meminfo")
+    lines = estimate.read_text(encoding="ascii").splitlines() if estimate.is_file() else []
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -11,6 +11,7 @@ import pytest
 
 from retrieval.records import Judgment, Product, Query
 from shortlist.building.job import build
+from shortlist.cli import main
 from shortlist.compose import load_config
 from shortlist.config import BuildConfig
 
@@ -97,3 +98,15 @@ def reranked(
     chosen.reranker.model = str(tiny_cross_encoder_folder)  # type: ignore[attr-defined]
     build(chosen, source=shop, out=out)
     return out
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that runs the command line in this process: exit code, stdout, stderr."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        code = main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call

@@ -6,23 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from shortlist.cli import main
 from shortlist.cli.commands import RUNNERS
 from shortlist.cli.options import COMMANDS
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return a function that runs the command line in this process: exit code, stdout, stderr."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        code = main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def test_every_command_has_a_runner_and_the_other_way_round():

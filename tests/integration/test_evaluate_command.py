@@ -17,16 +17,6 @@ Run = Callable[..., tuple[int, str, str]]
 SYSTEMS = ["bm25", "dense", "hybrid"]
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*words: object) -> tuple[int, str, str]:
-        code = main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def evaluated(shop: Path, published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of an evaluation of the toy bundle."""

@@ -25,6 +25,7 @@ def test_a_socket_in_the_file_system_still_connects(tmp_path):
         listener.bind(str(tmp_path / "here"))
         listener.listen(1)
         caller.connect(str(tmp_path / "here"))
+        assert caller.getpeername() == str(tmp_path / "here")
 
 
 def test_the_toy_shop_has_sixty_products_and_grades_every_pair(tiny_products, tiny_queries, tiny_judgments):

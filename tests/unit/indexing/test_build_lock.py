@@ -1,5 +1,6 @@
 """One builder at a time: the second is told who is first, and a dead one is no obstacle."""
 
+import json
 import os
 import signal
 import subprocess
@@ -45,7 +46,7 @@ def test_a_holder_that_was_killed_is_no_obstacle(holder):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     with storage.exclusive_lock(path, purpose="build again"):
-        pass
+        assert json.loads(path.read_bytes())["purpose"] == "build again"
 
 
 def test_the_lock_is_free_again_after_the_block_even_when_it_fails(tmp_path):
@@ -79,7 +80,7 @@ def test_a_child_that_inherited_the_lock_does_not_keep_it(tmp_path):
         child = os.posix_spawn("/bin/sleep", ["sleep", "60"], os.environ)
     try:
         with storage.exclusive_lock(tmp_path / "LOCK", purpose="build again"):
-            pass
+            assert json.loads((tmp_path / "LOCK").read_bytes())["purpose"] == "build again"
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

@@ -124,4 +124,4 @@ def test_counting_loads_neither_torch_nor_transformers(tiny_model_folder):
         f"TokenCounter({str(tiny_model_folder)!r}, max_tokens=0).count(['mouse']);"
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
