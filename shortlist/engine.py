@@ -1,31 +1,23 @@
 """The online API: open a bundle, ask it queries, get answers that say where they came from and what they cost."""
 
 import asyncio
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from indexing.types import BoolVector
 from rerank.reranker import PassThrough, Ranked
 from retrieval.config import Precision, RuntimeConfig
 from retrieval.records import Hit, Product, SearchResult
 from retrieval.text import normalise_query
 from shortlist.bundle import Bundle, open_bundle
 from shortlist.config import System, require_depth
-from shortlist.generation import EncodeQueries, Generation, Ranking, load_generation, require_tower
-
-Filters = Sequence[Any]
-"""As ``pyarrow.parquet.filters_to_expression`` takes them: tuples are ANDed, lists of tuples ORed."""
+from shortlist.generation import EncodeQueries, Filters, Generation, Ranking, load_generation, require_tower
 
 DEFAULT_DEPTH = 100
 """Candidates handed to the reranker when the caller does not say; the usual depth of published comparisons."""
-
-CALIBRATION_PAIRS, CALIBRATION_RUNS = 8, 5
-"""Pairs per run: a batch; runs: the first allocates and others may be disturbed, so the median counts."""
 
 SOURCES: dict[System, tuple[str, ...]] = {
     System.bm25: ("lexical",),
@@ -38,6 +30,8 @@ SOURCES: dict[System, tuple[str, ...]] = {
 class SearchEngine:
     """A bundle opened for search. Safe to call from several threads.
 
+    Every call takes the generation once, first thing, and passes it on: an answer never mixes two.
+
     Example:
         >>> engine = SearchEngine.open("artifacts/shop")  # doctest: +SKIP
         >>> result = engine.search("wireless mouse", k=10, filters=[("price", "<", 50.0)])  # doctest: +SKIP
@@ -46,9 +40,6 @@ class SearchEngine:
     def __init__(self, generation: Generation) -> None:
         """Wrap a loaded generation; use :meth:`open` instead."""
         self._generation = generation
-        self._pair_ms = 0.0
-        if generation.reranker.weight > 0:
-            self._calibrate()
 
     @classmethod
     def open(
@@ -60,7 +51,7 @@ class SearchEngine:
         precision: str = "fp32",
         encoder: str | Path | EncodeQueries | None = None,
         rerank: bool = True,
-    ) -> "SearchEngine":
+    ) -> Self:
         """Open the live version of a bundle, every file verified and its query tower proven.
 
         Args:
@@ -145,13 +136,15 @@ class SearchEngine:
             ValueError: ``k`` below 1, or ``depth`` below ``k``.
         """
         start = time.perf_counter()
+        generation = self._generation
 
         def affordable(pairs: int) -> bool:
             elapsed_ms = (time.perf_counter() - start) * 1000
-            return deadline_ms is None or elapsed_ms + pairs * self._pair_ms <= deadline_ms
+            return deadline_ms is None or elapsed_ms + pairs * generation.pair_ms <= deadline_ms
 
-        text, ranking = self._rank([query], k, depth, filters, rerank=rerank, affordable=affordable)[0]
-        return self._result(text, ranking, k, (time.perf_counter() - start) * 1000)
+        ranked = _rank(generation, [query], k, depth, filters, rerank=rerank, affordable=affordable)
+        text, ranking = ranked[0]
+        return _result(generation, text, ranking, k, (time.perf_counter() - start) * 1000)
 
     def search_many(
         self,
@@ -172,9 +165,10 @@ class SearchEngine:
                 then.
         """
         start = time.perf_counter()
-        ranked = self._rank(queries, k, depth, filters, rerank=rerank)
+        generation = self._generation
+        ranked = _rank(generation, queries, k, depth, filters, rerank=rerank)
         elapsed_ms = (time.perf_counter() - start) * 1000 / max(1, len(queries))
-        return [self._result(text, ranking, k, elapsed_ms) for text, ranking in ranked]
+        return [_result(generation, text, ranking, k, elapsed_ms) for text, ranking in ranked]
 
     async def asearch(self, query: str, **options: Any) -> SearchResult:  # noqa: ANN401 - the options of search
         """Answer one query without blocking the event loop; takes what :meth:`search` takes."""
@@ -188,18 +182,20 @@ class SearchEngine:
             ValueError: ``k`` below 1.
         """
         start = time.perf_counter()
-        _require_numbers(k, None)
         generation = self._generation
+        _require_numbers(k, None)
         row = generation.products.row_of(product_id)
         vector = generation.vectors.take(np.array([row]))
-        recall = generation.retriever.retrieve_vectors(vector, depth=k + 1, eligible=self._eligible(filters))[0]
+        eligible = generation.eligible(filters)
+        recall = generation.retriever.retrieve_vectors(vector, depth=k + 1, eligible=eligible)[0]
         ranked = tuple(
             Ranked(product_id=found.product_id, row=found.row, score=found.score, stages=dict(found.sources))
             for found in recall.candidates
             if found.row != row
         )
         elapsed_ms = (time.perf_counter() - start) * 1000
-        return self._result(f"similar to {product_id}", Ranking(ranked, dict(recall.timings_ms)), k, elapsed_ms)
+        ranking = Ranking(ranked, dict(recall.timings_ms))
+        return _result(generation, f"similar to {product_id}", ranking, k, elapsed_ms)
 
     def run(
         self, query: str, system: System, *, depth: int, run_depth: int, filters: Filters | None = None
@@ -217,78 +213,64 @@ class SearchEngine:
             (product_id, score) best first, and the milliseconds it took.
         """
         start = time.perf_counter()
+        generation = self._generation
         text = normalise_query(query)
-        ranking = self._generation.rank(
+        ranking = generation.rank(
             [text],
             recall_depth=run_depth,
             rerank_depth=depth,
             sources=SOURCES[system],
-            eligible=self._eligible(filters),
+            eligible=generation.eligible(filters),
             reranking=system is System.hybrid_rerank,
         )[0]
         elapsed_ms = (time.perf_counter() - start) * 1000
         return [(ranked.product_id, ranked.score) for ranked in ranking.ranked], elapsed_ms
 
-    def _rank(
-        self,
-        queries: Sequence[str],
-        k: int,
-        depth: int | None,
-        filters: Filters | None,
-        *,
-        rerank: bool,
-        affordable: Callable[[int], bool] | None = None,
-    ) -> list[tuple[str, Ranking]]:
-        """Check what was asked, then rank; return every query as it was searched, with its ranking."""
-        _require_numbers(k, depth)
-        if isinstance(queries, str):
-            raise TypeError(f"queries must be a list of strings, got the string {queries[:40]!r}; use search for one")
-        require_tower(self._generation)
-        texts = [normalise_query(query) for query in queries]
-        wanted = max(DEFAULT_DEPTH, k) if depth is None else depth
-        rankings = self._generation.rank(
-            texts,
-            recall_depth=wanted,
-            rerank_depth=wanted,
-            eligible=self._eligible(filters),
-            reranking=rerank,
-            affordable=affordable,
-        )
-        return list(zip(texts, rankings, strict=True))
 
-    def _eligible(self, filters: Filters | None) -> BoolVector | None:
-        return self._generation.products.eligible(filters) if filters is not None else None
+def _rank(
+    generation: Generation,
+    queries: Sequence[str],
+    k: int,
+    depth: int | None,
+    filters: Filters | None,
+    *,
+    rerank: bool,
+    affordable: Callable[[int], bool] | None = None,
+) -> list[tuple[str, Ranking]]:
+    """Check what was asked, then rank; return every query as it was searched, with its ranking."""
+    _require_numbers(k, depth)
+    if isinstance(queries, str):
+        raise TypeError(f"queries must be a list of strings, got the string {queries[:40]!r}; use search for one")
+    require_tower(generation)
+    texts = [normalise_query(query) for query in queries]
+    wanted = max(DEFAULT_DEPTH, k) if depth is None else depth
+    rankings = generation.rank(
+        texts,
+        recall_depth=wanted,
+        rerank_depth=wanted,
+        eligible=generation.eligible(filters),
+        reranking=rerank,
+        affordable=affordable,
+    )
+    return list(zip(texts, rankings, strict=True))
 
-    def _result(self, text: str, ranking: Ranking, k: int, total_ms: float) -> SearchResult:
-        products = self._generation.products
-        hits = tuple(
-            Hit(
-                product_id=ranked.product_id,
-                rank=rank,
-                score=ranked.score,
-                stages=ranked.stages,
-                product=products.get(ranked.row),
-            )
-            for rank, ranked in enumerate(ranking.ranked[:k], start=1)
-        )
-        timings = ranking.timings_ms | {"total": total_ms}
-        return SearchResult(
-            query=text, hits=hits, generation=self.generation, timings_ms=timings, degraded=ranking.degraded
-        )
 
-    def _calibrate(self) -> None:
-        """Measure what a pair costs here, on the catalogue's texts, so that the first query can keep a deadline."""
-        generation = self._generation
-        step = max(1, generation.products.count // CALIBRATION_PAIRS)
-        rows = range(0, generation.products.count, step)[:CALIBRATION_PAIRS]
-        texts = [generation.template.render(generation.products.get(row)) for row in rows]
-        query = " ".join(texts[0].split()[:3])
-        taken_ms = []
-        for _ in range(CALIBRATION_RUNS):
-            start = time.perf_counter()
-            generation.reranker.score(query, texts)
-            taken_ms.append((time.perf_counter() - start) * 1000 / len(texts))
-        self._pair_ms = statistics.median(taken_ms)
+def _result(generation: Generation, text: str, ranking: Ranking, k: int, total_ms: float) -> SearchResult:
+    """Look up the products of the best ``k``, in the generation that ranked them."""
+    hits = tuple(
+        Hit(
+            product_id=ranked.product_id,
+            rank=rank,
+            score=ranked.score,
+            stages=ranked.stages,
+            product=generation.products.get(ranked.row),
+        )
+        for rank, ranked in enumerate(ranking.ranked[:k], start=1)
+    )
+    timings = ranking.timings_ms | {"total": total_ms}
+    return SearchResult(
+        query=text, hits=hits, generation=generation.name, timings_ms=timings, degraded=ranking.degraded
+    )
 
 
 def _require_numbers(k: int, depth: int | None) -> None:

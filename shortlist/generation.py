@@ -1,5 +1,6 @@
 """Everything that answers a query, loaded from one bundle version: what an answer must never mix across versions."""
 
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,12 @@ from shortlist.bundle import Bundle
 from shortlist.stored import thaw
 
 BOTH_SOURCES = ("dense", "lexical")
+
+Filters = Sequence[Any]
+"""As ``pyarrow.parquet.filters_to_expression`` takes them: tuples are ANDed, lists of tuples ORed."""
+
+CALIBRATION_PAIRS, CALIBRATION_RUNS = 8, 5
+"""Pairs per run: a batch; runs: the first allocates and others may be disturbed, so the median counts."""
 
 EncodeQueries = Callable[[Sequence[str]], FloatMatrix]
 """Query texts -> float32 [n, d] of unit length."""
@@ -82,6 +89,7 @@ class Generation:
         retriever: First stage.
         reranker: Second stage; ``PassThrough`` when the bundle has none.
         tower: Query tower; ``None`` when queries come as vectors.
+        pair_ms: What the reranker takes for one pair here, milliseconds; 0 when it weighs nothing.
     """
 
     name: str
@@ -92,6 +100,15 @@ class Generation:
     retriever: Retriever
     reranker: Reranker
     tower: QueryTower | None
+    pair_ms: float
+
+    def eligible(self, filters: Filters | None) -> BoolVector | None:
+        """Say which rows the filters let through, bool [n]; ``None`` means all, since nothing was asked.
+
+        Raises:
+            InvalidQuery: If they cannot be applied.
+        """
+        return self.products.eligible(filters) if filters is not None else None
 
     def rank(
         self,
@@ -193,15 +210,18 @@ def load_generation(
         fusion=thaw("fusion", manifest.fusion, FusionConfig),
     )
     thaw("lexical", manifest.lexical, LexicalConfig)
+    template = TextTemplate(text)
+    reranker = _reranker(bundle, runtime) if reranking else PassThrough()
     return Generation(
         name=manifest.version,
         bundle=bundle,
-        template=TextTemplate(text),
+        template=template,
         products=products,
         vectors=view,
         retriever=retriever,
-        reranker=_reranker(bundle, runtime) if reranking else PassThrough(),
+        reranker=reranker,
         tower=tower,
+        pair_ms=_pair_ms(reranker, products, template) if reranker.weight > 0 else 0.0,
     )
 
 
@@ -246,6 +266,19 @@ def _reranker(bundle: Bundle, runtime: RuntimeConfig) -> Reranker:
     if isinstance(config, CrossEncoderConfig):
         config = replace(config, model=str(bundle.folder / "reranker"))
     return open_reranker(config, runtime)
+
+
+def _pair_ms(reranker: Reranker, products: ProductTable, template: TextTemplate) -> float:
+    """Measure what a pair costs here, on the catalogue's texts, so that the first query can keep a deadline."""
+    step = max(1, products.count // CALIBRATION_PAIRS)
+    texts = [template.render(products.get(row)) for row in range(0, products.count, step)[:CALIBRATION_PAIRS]]
+    query = " ".join(texts[0].split()[:3])
+    taken_ms = []
+    for _ in range(CALIBRATION_RUNS):
+        start = time.perf_counter()
+        reranker.score(query, texts)
+        taken_ms.append((time.perf_counter() - start) * 1000 / len(texts))
+    return statistics.median(taken_ms)
 
 
 def require_tower(generation: Generation) -> None:
