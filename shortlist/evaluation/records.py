@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from retrieval.records import Qrels, Run
 from shortlist.config import Convention
+
+if TYPE_CHECKING:
+    from shortlist.evaluation.cost.records import CostReport
 
 PerQuery = Mapping[str, float]
 """query_id -> value of one measure."""
@@ -309,6 +313,7 @@ class Evaluation:
         provenance: Where everything comes from.
         versions: Package -> version.
         generated_at: UTC, ISO 8601.
+        cost: What the searches cost; ``None`` when nobody measured.
     """
 
     dataset: str
@@ -331,6 +336,7 @@ class Evaluation:
     provenance: Provenance
     versions: Mapping[str, str]
     generated_at: str
+    cost: "CostReport | None" = None
 
     @property
     def queries(self) -> int:

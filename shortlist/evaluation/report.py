@@ -7,6 +7,7 @@ from typing import Any
 
 from indexing.storage import make_folder, replace_bytes, replace_json
 from shortlist.evaluation.caveats import caveats
+from shortlist.evaluation.cost.document import cost_document
 from shortlist.evaluation.figures import latency_ms, p_text, references
 from shortlist.evaluation.html import render
 from shortlist.evaluation.records import Ceiling, Comparison, Estimate, Evaluation, SystemResult
@@ -62,6 +63,7 @@ def report_document(evaluation: Evaluation) -> dict[str, Any]:
         "floors": asdict(evaluation.floors),
         "ceiling": None if evaluation.ceiling is None else _ceiling_document(evaluation.ceiling),
         "gaps": asdict(evaluation.gaps),
+        "cost": None if evaluation.cost is None else cost_document(evaluation.cost),
         "provenance": asdict(evaluation.provenance),
         "resampling": {"trials": evaluation.options.trials, "seed": evaluation.options.seed},
         "versions": dict(evaluation.versions),
