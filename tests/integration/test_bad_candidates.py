@@ -1,0 +1,55 @@
+"""Every kind of harmed version is refused when a bundle is opened; tools/reliability/bad_candidates.py makes them."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from indexing.errors import ArtifactError
+from shortlist import SearchEngine
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "reliability" / "bad_candidates.py"
+
+
+def load_tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("bad_candidates", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["bad_candidates"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+tool = load_tool()
+
+
+@pytest.fixture(scope="module")
+def shared_bundle(reranked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the reranking bundle; every test leaves it as it was."""
+    root = tmp_path_factory.mktemp("offered") / "bundle"
+    shutil.copytree(reranked, root)
+    return root
+
+
+def test_there_are_at_least_twenty_kinds_and_each_has_a_name_of_its_own():
+    names = [kind.name for kind in tool.BAD_CANDIDATES]
+    assert len(names) == len(set(names)) >= 20
+
+
+@pytest.mark.parametrize("kind", tool.BAD_CANDIDATES, ids=lambda kind: kind.name)
+def test_a_bad_candidate_is_refused_with_its_code(shared_bundle: Path, kind):
+    with tool.offered(shared_bundle, kind), pytest.raises(ArtifactError) as refused:
+        SearchEngine.open(shared_bundle)
+    assert refused.value.code == kind.code, refused.value
+
+
+def test_a_copy_without_harm_is_accepted_and_withdrawing_leaves_the_bundle_as_it_was(shared_bundle: Path):
+    before = {path: path.read_bytes() for path in shared_bundle.rglob("*") if path.is_file()}
+    harmless = tool.BadCandidate("harmless", "", lambda draft: draft.fit())
+    with tool.offered(shared_bundle, harmless) as version:
+        assert SearchEngine.open(shared_bundle).generation == version
+        assert json.loads((shared_bundle / "CURRENT").read_bytes())["version"] == version
+    assert {path: path.read_bytes() for path in shared_bundle.rglob("*") if path.is_file()} == before
