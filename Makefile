@@ -9,10 +9,10 @@ export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format bench wheel clean
+.PHONY: help install demo test check format bench reliability wheel clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## create .venv and install Shortlist with everything the other targets need
 
@@ -35,6 +35,9 @@ format: $(STAMP) ## rewrite the sources the way `make check` wants them
 
 bench: $(STAMP) ## measure latency and throughput on this machine (tools/bench/results)
 	$(BIN)/python tools/bench/run.py
+
+reliability: $(STAMP) ## kill, starve, race and corrupt in full, as docs/reliability.md promises (tools/bench/results)
+	$(BIN)/python -m tools.reliability.run
 
 wheel: $(STAMP) ## build the wheel into dist/ and check it in a clean environment
 	$(BIN)/python tools/check_wheel.py --out dist

@@ -3,15 +3,18 @@
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from indexing.errors import BuildLocked
+from indexing.errors import BuildLocked, ShortlistError
 from indexing.storage.filesystem import explained, system
+from indexing.storage.reading import read_bytes
 
 _LONGEST_NOTE_BYTES = 4096  # a holder's note is some 150 bytes; more than this is not one
+_LOOKS, _LOOK_AGAIN_S = 50, 0.01  # a holder writes its note within a millisecond; half a second is for busy machines
 
 
 @contextmanager
@@ -35,9 +38,7 @@ def exclusive_lock(path: Path, *, purpose: str) -> Iterator[None]:
             try:
                 system().lock(descriptor)
             except BlockingIOError:
-                raise BuildLocked(
-                    f"{path} is held by {_holder(descriptor)}; wait for it, or stop that process"
-                ) from None
+                raise BuildLocked(f"{path} is held by {_holder(path)}; wait for it, or stop that process") from None
             _note(descriptor, purpose)
         try:
             yield
@@ -55,13 +56,32 @@ def _note(descriptor: int, purpose: str) -> None:
     since = datetime.now(UTC).isoformat(timespec="seconds")
     note = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "since": since}
     system().truncate(descriptor, 0)
-    system().write(descriptor, memoryview(json.dumps(note).encode()))
+    rest = memoryview(json.dumps(note).encode())
+    while rest:
+        rest = rest[system().write(descriptor, rest) :]
 
 
-def _holder(descriptor: int) -> str:
-    """Describe the holder from its note; it may not have written it yet."""
+def _holder(path: Path) -> str:
+    """Describe the holder from its note, which it writes a moment after it has taken the lock."""
+    for _ in range(_LOOKS):
+        try:
+            note = json.loads(read_bytes(path)[:_LONGEST_NOTE_BYTES])
+            if _may_live(int(note["pid"]), str(note["host"])):
+                return f"pid {note['pid']} on {note['host']} since {note['since']} ({note['purpose']})"
+        except (ShortlistError, ValueError, KeyError, TypeError):
+            pass  # not written yet, or half of it
+        time.sleep(_LOOK_AGAIN_S)
+    return "another process"
+
+
+def _may_live(pid: int, host: str) -> bool:
+    """Whether the process of a note can be the holder: a killed one leaves its note, which its successor replaces."""
+    if host != socket.gethostname():
+        return True
     try:
-        note = json.loads(system().read(descriptor, _LONGEST_NOTE_BYTES))
-        return f"pid {note['pid']} on {note['host']} since {note['since']} ({note['purpose']})"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is somebody else's, so it lives
+        return True
+    return True

@@ -6,15 +6,10 @@ medians. Results go to ``tools/bench/results/<commit>.json`` and are never edite
 
 import argparse
 import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,10 +22,9 @@ from indexing.types import FloatMatrix
 from indexing.vectors import ArrayVectors
 from retrieval.config import EncoderConfig, RuntimeConfig
 from retrieval.encoder import DualEncoder
+from tools.machine import ROOT, commit, machine
 
-ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "tools" / "bench" / "results"
-PACKAGES = ("numpy", "torch", "faiss-cpu", "sentence-transformers", "transformers")
 SEED = 7
 WORDS = (
     "wireless",
@@ -128,28 +122,6 @@ def comparison(name: str, ours_ms: float, peer_ms: float, *, peer: str) -> dict[
         "peer_ms": round(peer_ms, 3),
         "ratio": round(peer_ms / ours_ms, 3),
     }
-
-
-def machine() -> dict[str, Any]:
-    """Say where the numbers come from."""
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
-    }
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
-
-
-def commit() -> str:
-    """Return the short commit of the checkout, with ``-dirty`` when it holds changes."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -75,6 +75,28 @@ def test_a_holder_without_a_readable_note_is_another_process(tmp_path):
             pass
 
 
+def test_a_note_left_by_a_killed_holder_is_not_taken_for_the_present_one(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    with storage.exclusive_lock(tmp_path / "LOCK", purpose="first"):
+        note = json.loads((tmp_path / "LOCK").read_bytes())
+        (tmp_path / "LOCK").write_text(json.dumps({**note, "pid": dead.pid}))
+        with (
+            pytest.raises(BuildLocked, match="is held by another process"),
+            storage.exclusive_lock(tmp_path / "LOCK", purpose="second"),
+        ):
+            pass
+
+
+def test_a_note_is_written_whole_by_a_file_system_that_takes_little_at_a_time(tmp_path):
+    class Stingy(storage.FileSystem):
+        def write(self, descriptor, content):
+            return super().write(descriptor, content[:3])
+
+    with storage.using(Stingy()), storage.exclusive_lock(tmp_path / "LOCK", purpose="build"):
+        assert json.loads((tmp_path / "LOCK").read_bytes())["pid"] == os.getpid()
+
+
 def test_a_child_that_inherited_the_lock_does_not_keep_it(tmp_path):
     with storage.exclusive_lock(tmp_path / "LOCK", purpose="build"):
         child = os.posix_spawn("/bin/sleep", ["sleep", "60"], os.environ)

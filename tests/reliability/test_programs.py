@@ -1,0 +1,49 @@
+"""Every program of tools/reliability on a sample of seconds; `make reliability` runs them in full.
+
+Each runs in a process of its own: they fork, and this one may have started threads.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.reliability.harness.figures import Figure, conclude
+from tools.reliability.run import programs
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("name", programs())
+def test_every_promise_holds_on_a_sample(name, tmp_path):
+    words = [sys.executable, "-m", f"tools.reliability.{name}", "--quick", "--json", str(tmp_path / "figures.json")]
+    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures
+    assert all(figure["counts"] and not figure["problems"] for figure in figures)
+
+
+@pytest.mark.parametrize(
+    ("figures", "said"),
+    [
+        ([Figure("killed builds", {"points": 9, "losses": 1}, ("at write 3: no bundle",))], "FAILED at write 3"),
+        ([Figure("killed builds", {"points": 9}, at_least={"points": 10})], "FAILED points=9, at least 10 expected"),
+        ([Figure("one", {"points": 9}), Figure("two", {}, ("bad",))], "FAILED bad"),
+        ([], "FAILED nothing was tried"),
+    ],
+)
+def test_a_program_fails_when_a_promise_is_broken_or_hardly_tried(figures, said):
+    lines = []
+    assert conclude(lambda quick: figures, quick=True, say=lines.append) == 1
+    assert said in "\n".join(lines)
+
+
+def test_a_program_that_finds_nothing_wrong_says_how_hard_it_looked(tmp_path):
+    lines = []
+    figure = Figure("killed builds", {"points": 132, "losses": 0}, at_least={"points": 100})
+    assert conclude(lambda quick: [figure], quick=False, out=tmp_path / "x.json", say=lines.append) == 0
+    assert lines[0].startswith("killed builds: points=132 losses=0")
+    assert json.loads((tmp_path / "x.json").read_text())[0]["counts"] == {"points": 132, "losses": 0}

@@ -1,0 +1,1 @@
+"""Programs for developers: measuring, preparing, checking. Run from a checkout, never shipped."""
