@@ -12,6 +12,7 @@ would be twenty lines of arithmetic, so it is the oracle of the tests and not a 
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,41 +26,41 @@ from indexing.errors import ArtifactCorrupt
 from indexing.exact import best_first
 from indexing.types import BoolVector, FloatVector, IntVector
 from retrieval.config import LexicalConfig
-from retrieval.postings import Postings
+from retrieval.postings import IntArray, Postings
 from retrieval.words import words
 
 
-class LexicalIndex:
-    """An immutable BM25 index; searching it from several threads is safe."""
+class Bm25(ABC):
+    """BM25 over whatever gives the counts: one version's postings, or a version with what changed since."""
 
-    def __init__(self, postings: Postings, config: LexicalConfig) -> None:
-        """Score ``postings`` with the k1 and b of ``config``; see also `build` and `open`."""
-        self._postings = postings
+    def __init__(self, config: LexicalConfig) -> None:
+        """Score with the k1 and b of ``config``."""
         self._config = config
-        lengths = postings.lengths.astype(np.float64)
-        mean = lengths.mean() if lengths.any() else 1.0  # without a single word there is nothing to score
-        self._norms = config.k1 * (1 - config.b + config.b * lengths / mean)
-
-    @classmethod
-    def build(cls, texts: Iterable[str], config: LexicalConfig) -> Self:
-        """Index a stream of texts; the n-th text becomes row n."""
-        return cls(Postings.build(texts), config)
 
     @property
+    @abstractmethod
     def count(self) -> int:
-        """Number of products n."""
-        return len(self._postings.lengths)
+        """Number of rows."""
+
+    @property
+    @abstractmethod
+    def products(self) -> int:
+        """Number of products n that document frequencies and the mean length are taken over."""
+
+    @abstractmethod
+    def _matches(self, word: str) -> tuple[IntVector | IntArray, IntArray, npt.NDArray[np.float64]]:
+        """Return the rows that hold a word, each once, how often they do, and their `_norms`."""
 
     def scores(self, query: str) -> FloatVector:
-        """Score every product, 0 where no word is shared.
+        """Score every row, 0 where no word is shared.
 
         Returns:
-            float32 [n]. The order of the words in the query does not change a bit of it.
+            float32 [count]. The order of the words in the query does not change a bit of it.
         """
         total = np.zeros(self.count, dtype=np.float64)
         for word, times in sorted(Counter(words(query)).items()):  # one order of addition for one set of words
-            rows, frequencies = self._postings.of(word)
-            saturated = frequencies / (frequencies + self._norms.take(rows))
+            rows, frequencies, norms = self._matches(word)
+            saturated = frequencies / (frequencies + norms)
             np.add.at(total, rows, times * self._idf(len(rows)) * saturated)  # measured faster than total[rows] +=
         return total.astype(np.float32)
 
@@ -71,15 +72,15 @@ class LexicalIndex:
         Args:
             query: As typed; words that no product holds are passed over.
             k: Products wanted, at least 1.
-            eligible: Rows that may be returned, bool [n]; ``None`` means all.
-            tie_rank: Settles equal scores, lower first; int64 [n]; ``None`` means by row.
+            eligible: Rows that may be returned, bool [count]; ``None`` means all.
+            tie_rank: Settles equal scores, lower first; int64 [count]; ``None`` means by row.
 
         Returns:
             Rows int64 [m] and scores float32 [m], best first, all scores above 0. m < k when fewer products share a
             word, 0 when none does.
 
         Raises:
-            ValueError: If ``k`` is below 1, or ``eligible`` or ``tie_rank`` is not of length n.
+            ValueError: If ``k`` is below 1, or ``eligible`` or ``tie_rank`` is not of that length.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
@@ -91,13 +92,68 @@ class LexicalIndex:
         best = rows[best_first(scores[rows], rows, k=k, tie_rank=tie_rank)]
         return best, scores[best]
 
+    def _norms(self, lengths: IntArray, mean: float) -> npt.NDArray[np.float64]:
+        """What a product's length adds below the fraction; ``mean`` over all products, float64 [m]."""
+        norms: npt.NDArray[np.float64] = self._config.k1 * (
+            1 - self._config.b + self._config.b * lengths.astype(np.float64) / mean
+        )
+        return norms
+
+    def _idf(self, holders: int) -> float:
+        """Inverse document frequency of a word that so many products hold; above 0 even when all do."""
+        return math.log(1 + (self.products - holders + 0.5) / (holders + 0.5))
+
+    def _check_length(self, name: str, vector: npt.NDArray[Any] | None) -> None:
+        if vector is not None and len(vector) != self.count:
+            raise ValueError(f"{name} must have one entry for each of the {self.count} products, got {len(vector)}")
+
+
+class LexicalIndex(Bm25):
+    """The immutable BM25 index of a catalogue; searching it from several threads is safe.
+
+    Attributes:
+        postings: The counts behind it.
+        total_length: Words of all products, repeats included.
+    """
+
+    def __init__(self, postings: Postings, config: LexicalConfig) -> None:
+        """Score ``postings``; see also `build` and `open`."""
+        super().__init__(config)
+        self.postings = postings
+        self.total_length = int(postings.lengths.sum())
+        self._row_norms = self._norms(postings.lengths, mean_length(self.total_length, self.count))
+
+    @classmethod
+    def build(cls, texts: Iterable[str], config: LexicalConfig) -> Self:
+        """Index a stream of texts; the n-th text becomes row n."""
+        return cls(Postings.build(texts), config)
+
+    @property
+    def config(self) -> LexicalConfig:
+        """The k1 and b it scores with."""
+        return self._config
+
+    @property
+    def count(self) -> int:
+        """Number of products n, a row each."""
+        return len(self.postings.lengths)
+
+    @property
+    def products(self) -> int:
+        """The same number n."""
+        return self.count
+
+    def _matches(self, word: str) -> tuple[IntArray, IntArray, npt.NDArray[np.float64]]:
+        rows, frequencies = self.postings.of(word)
+        return rows, frequencies, self._row_norms.take(rows)
+
     def write(self, folder: Path) -> dict[str, storage.FileDigest]:
         """Write the index into a folder (made when absent; none of its files may exist) and return digests by name.
 
         Raises:
             StorageError: If the file system refuses.
         """
-        digests = self._postings.write(folder)
+        digests = self.postings.write(folder)
         constants = {"k1": self._config.k1, "b": self._config.b}
         return {**digests, "bm25.json": storage.write_json(folder / "bm25.json", constants)}
 
@@ -118,10 +174,7 @@ class LexicalIndex:
             raise ArtifactCorrupt(f"expected the numbers k1 and b in {path}, found {constants}: {error!r}") from error
         return cls(Postings.open(folder), config)
 
-    def _idf(self, products: int) -> float:
-        """Inverse document frequency of a word that so many products hold; above 0 even when all do."""
-        return math.log(1 + (self.count - products + 0.5) / (products + 0.5))
 
-    def _check_length(self, name: str, vector: npt.NDArray[Any] | None) -> None:
-        if vector is not None and len(vector) != self.count:
-            raise ValueError(f"{name} must have one entry for each of the {self.count} products, got {len(vector)}")
+def mean_length(total: int, products: int) -> float:
+    """Return the mean words per product; 1 without a single word, when there is nothing to score."""
+    return total / products if total else 1.0

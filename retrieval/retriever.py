@@ -13,7 +13,7 @@ from indexing.errors import InvalidQuery
 from indexing.types import BoolVector, FloatMatrix, VectorIndex
 from retrieval.config import FusionConfig
 from retrieval.fusion import Ranked, fuse, source_weights
-from retrieval.lexical import LexicalIndex
+from retrieval.lexical import Bm25
 from retrieval.products import ProductTable
 from retrieval.records import Candidate
 
@@ -48,7 +48,7 @@ class Retriever:
         self,
         encoder: QueryEncoder | None,
         dense: VectorIndex | None,
-        lexical: LexicalIndex | None,
+        lexical: Bm25 | None,
         products: ProductTable,
         fusion: FusionConfig,
     ) -> None:
