@@ -10,7 +10,11 @@ from indexing import layered as layers
 from indexing.config import FlatConfig, HnswConfig, IvfSq8Config
 from indexing.layered import LayeredIndex, LayeredVectors
 
-KINDS = {"flat": FlatConfig(), "hnsw": HnswConfig(), "ivf_sq8": IvfSq8Config(lists=16, probes=4)}
+KINDS = {
+    "flat": FlatConfig(),
+    "hnsw": HnswConfig(links=8, ef_construction=40, ef_search=60),
+    "ivf_sq8": IvfSq8Config(lists=16, probes=4),
+}
 
 
 @st.composite
