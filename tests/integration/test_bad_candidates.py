@@ -1,29 +1,14 @@
-"""Every kind of harmed version is refused when a bundle is opened; tools/reliability/bad_candidates.py makes them."""
+"""Every kind of harmed version is refused when a bundle is opened; tools/reliability/harness makes them."""
 
-import importlib.util
 import json
 import shutil
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from indexing.errors import ArtifactError
 from shortlist import SearchEngine
-
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "reliability" / "bad_candidates.py"
-
-
-def load_tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bad_candidates", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["bad_candidates"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-tool = load_tool()
+from tools.reliability.harness import bad_candidates as tool
 
 
 @pytest.fixture(scope="module")
