@@ -8,7 +8,7 @@ fetched until the score drops, and the tie rank decides.
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,19 @@ class FaissIndex:
     def record(self) -> IndexRecord:
         """How it was built."""
         return self._record
+
+    def widened(self, factor: float) -> "FaissIndex":
+        """Return the same index with a beam ``factor`` times as wide; itself when it is of a kind without a beam.
+
+        For an index of which only one row in ``factor`` may be returned: the beam of a graph counts every vector it
+        passes, and FAISS 1.15 does not widen it when more rows are asked for.
+        """
+        parameters = self._record.plan.parameters
+        if "ef_search" not in parameters:
+            return self
+        wider = {**parameters, "ef_search": math.ceil(parameters["ef_search"] * factor)}
+        record = replace(self._record, plan=replace(self._record.plan, parameters=wider))
+        return FaissIndex(self._index, record, self._distinct, vectors=self._vectors, tie_rank=self._tie_rank)
 
     def search(self, queries: FloatMatrix, k: int, *, eligible: BoolVector | None = None) -> Neighbors:
         """Find ``k`` rows with the highest inner product for every query, by exact score among those retrieved.

@@ -5,6 +5,7 @@ newer vector, compete by exact score and one tie rank over all rows. So with an 
 exact index over what is there now, and with another one what is newer is never missed.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from indexing.checks import check_search, check_tie_rank
 from indexing.exact import best_first, empty_neighbors, score_rows
 from indexing.types import BoolVector, FloatMatrix, IntVector, Neighbors, VectorIndex, Vectors
 
-_SPARE = 64  # fetched beyond k for dead rows in the first round: a few of them near a query cost no second one
+_SPARE = 64  # fetched beyond k in the first round: dead rows that crowd around a query rarely cost a second one
 _GROWTH = 4  # every further round fetches so many times more
 _SCANNED_SHARE = 0.25  # beyond this share of all rows one exact scan is no dearer than what an index must fetch
 
@@ -63,7 +64,8 @@ class LayeredIndex:
         """Put the parts together.
 
         Args:
-            base: Index of n rows, which orders equal scores as ``tie_rank`` does.
+            base: Index of n rows, which orders equal scores as ``tie_rank`` does. One that weighs only some rows for a
+                query must weigh more of them when many are dead (`FaissIndex.widened`).
             dead: Rows of it that are no longer there, bool [n].
             delta: Newer vectors of unit length, all of them there, float32 [m, d].
             tie_rank: Orders rows of equal score, lower first, int64 [n + m].
@@ -118,8 +120,9 @@ class LayeredIndex:
         if not self._dead_count:
             return self._base.search(queries, k)
         found = empty_neighbors(len(queries), k)
-        wanted = min(k, self._base.count - self._dead_count)
-        fetch = k + min(self._dead_count, max(k, _SPARE))
+        alive = self._base.count - self._dead_count
+        wanted = min(k, alive)
+        fetch = math.ceil((k + _SPARE) * self._base.count / max(1, alive))
         pending = np.arange(len(queries))
         while pending.size and fetch <= self._base.count * _SCANNED_SHARE:
             answer = self._base.search(queries[pending], fetch)

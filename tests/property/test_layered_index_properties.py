@@ -12,7 +12,7 @@ from indexing.layered import LayeredIndex, LayeredVectors
 
 KINDS = {
     "flat": FlatConfig(),
-    "hnsw": HnswConfig(links=8, ef_construction=40, ef_search=60),
+    "hnsw": HnswConfig(links=16, ef_construction=100, ef_search=40),
     "ivf_sq8": IvfSq8Config(lists=16, probes=4),
 }
 
@@ -35,12 +35,12 @@ def unit_rows(count, dim, rng):
 
 
 def layered(matrix, dead, tie_rank, config=None):
-    n = len(dead)
-    base = ArrayVectors(matrix[:n])
-    index = (
-        ExactIndex(base, tie_rank=tie_rank[:n]) if config is None else build_index(config, base, tie_rank=tie_rank[:n])
-    )
-    return LayeredIndex(index, dead, matrix[n:], tie_rank=tie_rank)
+    base, ties = ArrayVectors(matrix[: len(dead)]), tie_rank[: len(dead)]
+    index = ExactIndex(base, tie_rank=ties)
+    if config is not None:
+        alive = max(1, np.count_nonzero(~dead))
+        index = build_index(config, base, tie_rank=ties, threads=1).widened(len(dead) / alive)
+    return LayeredIndex(index, dead, matrix[len(dead) :], tie_rank=tie_rank)
 
 
 def exact(matrix, dead, tie_rank, queries, k, eligible=None):
