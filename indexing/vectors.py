@@ -124,6 +124,11 @@ class VectorStore:
         return cls(folder, dim=dim, segments=segments)
 
     @property
+    def folder(self) -> Path:
+        """Where the segments lie."""
+        return self._folder
+
+    @property
     def dim(self) -> int:
         """Dimension of the vectors."""
         return self._dim

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from indexing import storage
 from indexing.errors import ArtifactCorrupt, ConfigError
-from retrieval.models import ModelModule, check_model_folder, weight_files
+from retrieval.models import ModelModule, check_model_folder
 
 FUSION_FILE = "final_fusion.json"
 """The final fusion's weight and what it was chosen from, beside the model's own files; libraries ignore it."""
@@ -67,22 +67,28 @@ def stored_weight(folder: Path) -> float:
 
 
 def _has_classifier(transformer: Path) -> bool:
-    architectures = storage.read_json(transformer / "config.json").get("architectures") or [""]
+    architectures = storage.read_json(transformer / "config.json", foreign=True).get("architectures") or [""]
     if not architectures[0].endswith("ForSequenceClassification"):
         return False
-    return any(name.startswith(HEAD_PREFIXES) for path in weight_files(transformer) for name in _tensor_names(path))
+    return any(name.startswith(HEAD_PREFIXES) for name in _tensor_names(transformer))
 
 
 def _puts_out_scores(folder: Path, dense: ModelModule) -> bool:
-    config = storage.read_json(folder / dense.folder / "config.json")
+    config = storage.read_json(folder / dense.folder / "config.json", foreign=True)
     if config.get("module_output_name") != "scores":
         return False
-    names = [name for path in weight_files(folder / dense.folder) for name in _tensor_names(path)]
-    return "linear.weight" in names
+    return "linear.weight" in _tensor_names(folder / dense.folder)
 
 
-def _tensor_names(path: Path) -> list[str]:
-    from safetensors import safe_open
+def _tensor_names(module: Path) -> list[str]:
+    """Return the names of all tensors in a module's folder."""
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(path, framework="numpy") as tensors:
-        return list(tensors.keys())
+    names: list[str] = []
+    for path in sorted(module.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="numpy") as tensors:
+                names += tensors.keys()
+        except SafetensorError as error:
+            raise ArtifactCorrupt(f"{path} does not read as safetensors: {error}; {ADVICE}") from error
+    return names

@@ -121,7 +121,9 @@ def _tokenizer(transformer: Path) -> str:
         raise ConfigError(
             f"{transformer} has no tokenizer.json; open the model with sentence-transformers once and save it again"
         )
-    definition = {key: value for key, value in storage.read_json(path).items() if key not in TOKENIZER_STATE}
+    definition = {
+        key: value for key, value in storage.read_json(path, foreign=True).items() if key not in TOKENIZER_STATE
+    }
     options = read_optional_json(transformer / "tokenizer_config.json")
     definition["options"] = {key: options[key] for key in TOKENIZER_OPTIONS if options.get(key) is not None}
     definition["special"] = read_optional_json(transformer / "special_tokens_map.json")
@@ -131,7 +133,7 @@ def _tokenizer(transformer: Path) -> str:
 
 
 def _architecture(transformer: Path, settings: TowerSettings) -> str:
-    config = storage.read_json(transformer / "config.json")
+    config = storage.read_json(transformer / "config.json", foreign=True)
     shaping = {
         key: value
         for key, value in sorted(config.items())

@@ -1,14 +1,14 @@
 """Write sentence-transformers folders: a faithful copy of one that was opened, with the settings that applied."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from indexing import storage
 from indexing.errors import StorageError
 from indexing.storage.filesystem import explained
-from retrieval.models import check_model_folder, read_optional_json
+from retrieval.models import check_model_folder, model_files, read_optional_json
 from retrieval.runtime import without_bars
 from retrieval.tower import TowerSettings
 
@@ -22,8 +22,8 @@ COPY_BYTES = 1 << 20
 def copy_model_folder(source: Path, target: Path, *, settings: TowerSettings) -> None:
     """Copy what a model folder needs and note prompts and lengths where sentence-transformers reads them.
 
-    Files at the top (but hidden ones) and the folders of its modules are taken; exports beside them (``onnx/``,
-    ``openvino/``) are not. Nothing is hard-linked: whoever saves a model over the source rewrites its files in place.
+    What `retrieval.models.model_files` lists is taken; exports beside it (``onnx/``, ``openvino/``) are not. Nothing is
+    hard-linked: whoever saves a model over the source rewrites its files in place.
 
     Args:
         source: A sentence-transformers folder.
@@ -36,7 +36,7 @@ def copy_model_folder(source: Path, target: Path, *, settings: TowerSettings) ->
     require_empty(target)
     replaced = settings_files(source, settings)
     storage.make_folder(target)
-    for path in _model_files(source):
+    for path in model_files(source):
         name = path.relative_to(source)
         storage.make_folder((target / name).parent)
         if name.as_posix() not in replaced:
@@ -133,14 +133,6 @@ def _with_prompts(config: dict[str, Any], settings: TowerSettings) -> dict[str, 
 
 def _with_lengths(config: dict[str, Any], settings: TowerSettings) -> dict[str, Any]:
     return config | {"query_length": settings.query_max_tokens, "document_length": settings.product_max_tokens}
-
-
-def _model_files(source: Path) -> Iterator[Path]:
-    """Yield the files at the top and below the folders of the modules, hidden ones left out."""
-    inside = {source / module.folder for module in check_model_folder(source)} - {source}
-    found = [path for path in source.iterdir() if path.is_file()]
-    found += [path for folder in inside for path in folder.rglob("*") if path.is_file()]
-    yield from sorted(path for path in found if not path.name.startswith("."))
 
 
 def _copy(source: Path, target: Path) -> None:

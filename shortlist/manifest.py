@@ -3,11 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Any, Self
 
 from indexing.errors import ArtifactCorrupt, ArtifactIncompatible, ArtifactUntrusted
 from indexing.storage import FileDigest
 from retrieval.fingerprint import Fingerprint
+from retrieval.models import is_model_file
 
 FORMAT = 1
 """Version of the bundle layout; docs/formats.md says what each one holds and which are read."""
@@ -15,15 +17,49 @@ FORMAT = 1
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,3}")
 """Names a manifest may list: relative, no leading dot, so no path can leave the bundle."""
 
+OWN_FILES = frozenset(
+    {
+        "rows", "products.parquet", "quarantine.jsonl", "canary.json",
+        "index/faiss.index", "index/distinct.i64", "index/index.json",
+        "lexical/postings.json", "lexical/vocabulary.txt", "lexical/offsets.i64", "lexical/rows.i32",
+        "lexical/frequencies.i32", "lexical/lengths.i32", "lexical/bm25.json",
+    }
+)  # fmt: skip
+"""What a version holds besides model folders; docs/formats.md describes each. No build writes another."""
+
+MODEL_FOLDERS = ("encoder", "reranker")
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentDigest:
-    """One immutable segment of the vector store, as a version uses it."""
+    """One immutable segment of the vector store, as a version uses it.
+
+    Attributes:
+        name: Such as ``segment-000000``.
+        count: Vectors in it.
+        vectors: Of its ``.f32`` file.
+        keys: Of its ``.keys`` file.
+        record: Of its ``.json`` file.
+    """
 
     name: str
     count: int
-    size_bytes: int
-    sha256: str
+    vectors: FileDigest
+    keys: FileDigest
+    record: FileDigest
+
+    @property
+    def files(self) -> dict[str, FileDigest]:
+        """Name -> digest of its files in the store's folder."""
+        return {f"{self.name}.f32": self.vectors, f"{self.name}.keys": self.keys, f"{self.name}.json": self.record}
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Return what ``asdict`` made into JSON values; raises KeyError, TypeError or ValueError for another shape."""
+        digests = {part: _digest(values[part]) for part in ("vectors", "keys", "record")}
+        return cls(**{**values, "count": _count(values["count"])} | digests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +103,7 @@ class Manifest:
     @property
     def segments(self) -> tuple[SegmentDigest, ...]:
         """The vector segments that the version's rows point into, in store order."""
-        return tuple(SegmentDigest(**segment) for segment in self.vectors["segments"])
+        return tuple(SegmentDigest.parse(segment) for segment in self.vectors["segments"])
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values; the inverse of ``parse_manifest``."""
@@ -100,18 +136,35 @@ def parse_manifest(values: object, *, where: str) -> Manifest:
         raise kind(f"{where}: missing fields {missing}, unknown fields {unknown}")
     _require_shapes(values, where)
     try:
-        files = {name: FileDigest(**digest) for name, digest in values["files"].items()}
+        files = {name: _digest(digest) for name, digest in values["files"].items()}
         manifest = Manifest(**(values | {"files": files}))
-        names = [*files, *(segment.name for segment in manifest.segments), manifest.version]
-    except (TypeError, AttributeError, KeyError) as error:
+        names = [*(segment.name for segment in manifest.segments), manifest.version, manifest.vectors["store"], *files]
+    except (TypeError, AttributeError, KeyError, ValueError) as error:
         raise ArtifactCorrupt(f"{where}: a field has another shape than this release writes: {error}") from error
     _require_whole_vectors(manifest, where)
-    for name in [*map(str, names), str(manifest.vectors["store"])]:
+    for name in map(str, names):
         if not FILE_NAME.fullmatch(name) or ".." in name:
             raise ArtifactUntrusted(
                 f"{where} lists the file {name!r}; names must be relative and match {FILE_NAME.pattern}"
             )
+    for name in files:
+        folder, _, inside = name.partition("/")
+        if name not in OWN_FILES and not (folder in MODEL_FOLDERS and is_model_file(PurePosixPath(inside))):
+            raise ArtifactUntrusted(f"{where} lists the file {name!r}, which no build of this release writes")
     return manifest
+
+
+def _digest(values: Mapping[str, Any]) -> FileDigest:
+    digest = FileDigest(**values)
+    if not SHA256.fullmatch(digest.sha256):
+        raise ValueError(f"{digest.sha256!r} is no SHA-256")
+    return FileDigest(_count(digest.size_bytes), digest.sha256)
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no whole number from 0 on")
+    return value
 
 
 SHAPES: dict[str, dict[str, type]] = {
@@ -155,7 +208,7 @@ def _require_whole_vectors(manifest: Manifest, where: str) -> None:
             f"{where} takes its vectors from {manifest.vectors['store']!r}, its fingerprint names {store!r}"
         )
     names = [segment.name for segment in manifest.segments]
-    if not names or names != [f"segment-{number:06d}.f32" for number in range(len(names))]:
+    if not names or names != [f"segment-{number:06d}" for number in range(len(names))]:
         raise ArtifactUntrusted(f"{where} lists the segments {names}, expected those of a store from its first on")
 
 

@@ -8,7 +8,7 @@ from indexing.storage.filesystem import FileSystem, using
 from indexing.storage.folders import list_folder, make_folder, remove_file, remove_folder, require_space, sync_folder
 from indexing.storage.lock import exclusive_lock
 from indexing.storage.publishing import adopt, adopt_folder, publish_folder
-from indexing.storage.reading import FileDigest, digest, map_array, read_bytes, read_json
+from indexing.storage.reading import FileDigest, digest, map_array, parse_json, read_bytes, read_json
 from indexing.storage.writing import (
     FileWriter,
     link_or_copy,
@@ -31,6 +31,7 @@ __all__ = [
     "list_folder",
     "make_folder",
     "map_array",
+    "parse_json",
     "publish_folder",
     "read_bytes",
     "read_json",

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,31 +33,63 @@ class FileDigest:
     sha256: str
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, *, at_most_bytes: int | None = None) -> bytes:
     """Return the whole content of a file.
+
+    Args:
+        path: A regular file.
+        at_most_bytes: Refuse a longer one before it is read; ``None`` takes any length.
 
     Raises:
         ArtifactNotFound: If there is no such file.
         ArtifactUntrusted: If it is not a regular file.
+        ArtifactCorrupt: If it is longer than ``at_most_bytes``.
         StorageError: If it cannot be read.
     """
     with reading(path) as descriptor:
+        size = system().stat(descriptor).st_size
+        if at_most_bytes is not None and size > at_most_bytes:
+            raise ArtifactCorrupt(f"expected at most {at_most_bytes} bytes in {path}, found {size}; build it again")
         return b"".join(chunks(descriptor))
 
 
-def read_json(path: Path) -> Any:  # noqa: ANN401 - what the JSON holds is for the caller to check
+def read_json(path: Path, *, foreign: bool = False) -> Any:  # noqa: ANN401 - the caller checks what it holds
     """Return the value a JSON file holds.
 
+    Args:
+        path: The file.
+        foreign: Written by another library: whole numbers of any size are taken (transformers writes 10**30 for no
+            limit).
+
     Raises:
-        ArtifactCorrupt: If it is not UTF-8 or not strict JSON (NaN and Infinity are not).
+        ArtifactCorrupt: As `parse_json`.
         ArtifactNotFound, ArtifactUntrusted, StorageError: As `read_bytes`.
     """
-    content = read_bytes(path)
+    return parse_json(read_bytes(path), where=path, foreign=foreign)
+
+
+def parse_json(content: bytes, *, where: Path, foreign: bool = False) -> Any:  # noqa: ANN401 - as above
+    """Return the value that the bytes of a JSON file say.
+
+    Args:
+        content: UTF-8.
+        where: The file, for messages.
+        foreign: As for `read_json`.
+
+    Raises:
+        ArtifactCorrupt: If it is not UTF-8 or not strict JSON: NaN and Infinity are not, nor a key that comes twice
+            (which of the two counts is every parser's own choice), nor a whole number beyond 64 bits.
+    """
     try:
-        return json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+        return json.loads(
+            content.decode("utf-8"),
+            parse_constant=_refuse_constant,
+            parse_int=int if foreign else _int64,
+            object_pairs_hook=_without_duplicates,
+        )
     except (ValueError, RecursionError) as error:
         raise ArtifactCorrupt(
-            f"expected UTF-8 JSON in {path}, got {len(content)} bytes that do not parse: {error}"
+            f"expected UTF-8 JSON in {where}, got {len(content)} bytes that do not parse: {error}"
         ) from error
 
 
@@ -128,3 +161,18 @@ def digest_open(descriptor: int) -> FileDigest:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _int64(digits: str) -> int:
+    number = int(digits)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{digits} does not fit into 64 bits")
+    return number
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the key {twice!r} comes twice")
+    return values

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from indexing import storage
+from retrieval.models import model_files
 
 BLOCK_BYTES = 1 << 20
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """Copy every plain file below ``source``, hidden ones left out.
+    """Copy the files of a model, and what training wrote beside them.
 
     Args:
         source: A folder that was checked for what it may hold.
@@ -17,10 +18,9 @@ def copy_folder(source: Path, target: Path) -> None:
     Raises:
         StorageFull, StorageError: The file system refuses.
     """
-    for path in sorted(source.rglob("*")):
-        name = path.relative_to(source)
-        if path.is_file() and not any(part.startswith(".") for part in name.parts):
-            storage.make_folder((target / name).parent)
-            with path.open("rb") as original, storage.writer(target / name) as copy:
-                while block := original.read(BLOCK_BYTES):
-                    copy.write(block)
+    for path in model_files(source):
+        copied = target / path.relative_to(source)
+        storage.make_folder(copied.parent)
+        with path.open("rb") as original, storage.writer(copied) as copy:
+            while block := original.read(BLOCK_BYTES):
+                copy.write(block)

@@ -12,6 +12,7 @@ import numpy as np
 
 from indexing import storage
 from indexing.errors import ArtifactCorrupt, ArtifactNotFound, ConfigError
+from indexing.storage import FileDigest
 from indexing.types import FloatMatrix, IntVector
 from indexing.vectors import VectorStore
 from retrieval.encoder import DualEncoder
@@ -143,7 +144,13 @@ def used_segments(store: VectorStore, rows: IntVector) -> tuple[SegmentDigest, .
     """Return the store's segments up to the last one that ``rows`` point into: what a version needs to be whole."""
     last = int(rows.max())
     return tuple(
-        SegmentDigest(f"{segment.name}.f32", segment.count, segment.size_bytes, segment.sha256)
+        SegmentDigest(
+            name=segment.name,
+            count=segment.count,
+            vectors=FileDigest(segment.size_bytes, segment.sha256),
+            keys=storage.digest(store.folder / f"{segment.name}.keys"),
+            record=storage.digest(store.folder / f"{segment.name}.json"),
+        )
         for segment in store.segments
         if segment.first_row <= last
     )

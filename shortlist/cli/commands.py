@@ -216,10 +216,9 @@ def verify(options: argparse.Namespace) -> Outcome:
         f"{len(bundle.manifest.files)} files and {len(bundle.manifest.segments)} segments, {size_bytes / 2**20:.1f} MiB"
     )
     if options.full:
-        from indexing.vectors import VectorStore
         from shortlist.engine import SearchEngine
 
-        VectorStore.open(bundle.store_folder, dim=int(bundle.manifest.vectors["dim"])).verify()
+        bundle.open_vectors().verify()
         SearchEngine.open(options.bundle)
         checked += "; loaded, and the stored queries are reproduced"
     values = {"version": bundle.manifest.version, "ok": True, "size_bytes": size_bytes, "full": bool(options.full)}
@@ -232,8 +231,8 @@ def versions(options: argparse.Namespace) -> Outcome:
 
     found = list_versions(Path(options.bundle))
     lines = [
-        f"{'*' if version.live else ' '} {version.version}  {version.products} products  {version.index}  "
-        f"{version.size_bytes / 2**20:.1f} MiB"
+        f"{'*' if version.live else ' '} {version.version}  "
+        + (version.problem or f"{version.products} products  {version.index}  {version.size_bytes / 2**20:.1f} MiB")
         for version in found
     ]
     return Outcome("\n".join([*lines, "(* is live)"]), {"versions": [asdict(version) for version in found]})

@@ -199,3 +199,25 @@ def test_linking_refuses_a_missing_source_and_a_taken_target(tmp_path):
         storage.link_or_copy(tmp_path / "source", tmp_path / "taken")
     assert (tmp_path / "taken").read_bytes() == b"old"
     assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' comes twice"),
+        (b'{"a": 9223372036854775808}', "9223372036854775808 does not fit into 64 bits"),
+        (b'{"a": NaN}', "NaN is not JSON"),
+        (b"[" * 100_000, "do not parse"),
+    ],
+)
+def test_json_that_parsers_read_differently_is_refused(tmp_path, content, message):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ArtifactCorrupt, match=message):
+        storage.read_json(tmp_path / "a.json")
+
+
+def test_another_library_s_json_may_hold_whole_numbers_of_any_size(tmp_path):
+    (tmp_path / "a.json").write_text('{"model_max_length": 1000000000000000019884624838656}')
+    assert storage.read_json(tmp_path / "a.json", foreign=True) == {"model_max_length": 1000000000000000019884624838656}
+    with pytest.raises(ArtifactCorrupt, match="64 bits"):
+        storage.read_json(tmp_path / "a.json")

@@ -10,7 +10,9 @@ import pytest
 
 from indexing.errors import ArtifactCorrupt, ArtifactUntrusted, ConfigError, EnvironmentProblem
 from retrieval import models
-from retrieval.models import check_model_folder, model_folder
+from retrieval.config import EncoderConfig
+from retrieval.models import check_model_folder, model_files, model_folder, weight_files
+from retrieval.tower import read_settings
 
 
 @pytest.fixture
@@ -152,3 +154,21 @@ def test_checking_a_folder_and_taking_its_fingerprint_imports_no_torch(tiny_mode
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "set()\n"
+
+
+def test_checkpoints_exports_and_notes_are_no_part_of_a_model(folder):
+    whole = [path.relative_to(folder).as_posix() for path in model_files(folder)]
+    assert {"config.json", "model.safetensors", "modules.json", "tokenizer.json", "1_Pooling/config.json"} <= set(whole)
+    for name in ("checkpoint-500/model.safetensors", "onnx/model.onnx", "train_script.py", "my notes.txt", ".hidden"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    assert [path.relative_to(folder).as_posix() for path in model_files(folder)] == whole
+    assert [path.name for path in weight_files(folder)] == ["model.safetensors"]
+
+
+def test_a_json_file_that_holds_a_list_is_corrupt(folder):
+    (folder / "config_sentence_transformers.json").write_text("[]")
+    with pytest.raises(
+        ArtifactCorrupt, match=r"expected a JSON object in .*config_sentence_transformers\.json, got list"
+    ):
+        read_settings(folder, EncoderConfig(model=str(folder)))

@@ -1,6 +1,6 @@
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from indexing.errors import (
     StorageError,
 )
 from indexing.vectors import VectorStore
+from shortlist.building.vectors import used_segments
 from shortlist.bundle import list_versions, live_version, open_bundle, publish, verify_files
 from shortlist.manifest import FORMAT, Manifest, store_name
 
@@ -31,7 +32,6 @@ def make_version(root: Path, version: str, *, content: bytes = b"rows of " + byt
     store = VectorStore.open(root / STORE, dim=4, create=True)
     if not store.segments:
         store.append([bytes([i]) * 16 for i in range(3)], np.eye(4, dtype=np.float32)[:3])
-    segment = store.segments[0]
     staging = root / ".staging"
     storage.make_folder(staging / "index")
     files = {
@@ -50,9 +50,7 @@ def make_version(root: Path, version: str, *, content: bytes = b"rows of " + byt
         vectors={
             "store": STORE,
             "dim": 4,
-            "segments": [
-                {"name": f"{segment.name}.f32", "count": 3, "size_bytes": segment.size_bytes, "sha256": segment.sha256}
-            ],
+            "segments": [asdict(segment) for segment in used_segments(store, np.arange(3))],
         },
         index={"kind": "flat", "config": {"kind": "flat"}},
         lexical={"kind": "bm25"},
@@ -99,11 +97,7 @@ def test_a_version_is_never_published_twice_and_the_live_one_stays(root: Path):
 
 
 def every_file(root: Path) -> list[Path]:
-    return [
-        path
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and path.suffix != ".keys" and path.name != "segment-000000.json"
-    ]
+    return [path for path in sorted(root.rglob("*")) if path.is_file()]
 
 
 def test_every_flipped_byte_of_every_file_is_refused(root: Path):
@@ -117,7 +111,7 @@ def test_every_flipped_byte_of_every_file_is_refused(root: Path):
                 open_bundle(root)
             refused += 1
         path.write_bytes(original)
-    assert refused == flips > 1300
+    assert refused == flips > 1900
     verify_files(open_bundle(root))
 
 
@@ -193,6 +187,54 @@ def test_a_file_name_that_could_leave_the_bundle_is_refused(root: Path, name: st
     rewrite_manifest(root, {"files": {name: {"size_bytes": 1, "sha256": "0" * 64}}})
     with pytest.raises(ArtifactUntrusted, match="names must be relative"):
         open_bundle(root)
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "encoder/run.py", "encoder/pytorch_model.bin", "tools/config.json"])
+def test_a_file_that_no_build_writes_is_refused_though_it_is_listed(root: Path, name: str):
+    rewrite_manifest(root, {"files": {name: {"size_bytes": 1, "sha256": "0" * 64}}})
+    with pytest.raises(ArtifactUntrusted, match=f"lists the file '{name}', which no build of this release writes"):
+        open_bundle(root)
+
+
+@pytest.mark.parametrize(
+    "digest", [{"size_bytes": -1, "sha256": "0" * 64}, {"size_bytes": True, "sha256": "0" * 64},
+               {"size_bytes": 1, "sha256": "0" * 63}, {"size_bytes": 1}, {"size_bytes": 2**80, "sha256": "0" * 64}, 7]
+)  # fmt: skip
+def test_a_digest_that_is_none_is_refused(root: Path, digest: object):
+    rewrite_manifest(root, {"files": {"rows": digest}})
+    with pytest.raises(ArtifactCorrupt):
+        open_bundle(root)
+
+
+def test_a_manifest_with_a_key_that_comes_twice_is_refused(root: Path):
+    version, _ = live_version(root)
+    path = root / "versions" / version / "MANIFEST.json"
+    digest = storage.replace_bytes(path, path.read_bytes().replace(b"{", b'{"format": 1,', 1))
+    storage.replace_json(root / "CURRENT", {"manifest_sha256": digest.sha256, "version": version})
+    with pytest.raises(ArtifactCorrupt, match="the key 'format' comes twice"):
+        open_bundle(root)
+
+
+def test_a_current_of_a_megabyte_is_refused_before_it_is_read(root: Path):
+    (root / "CURRENT").write_bytes(b" " * 2**20)
+    with pytest.raises(ArtifactCorrupt, match=r"expected at most 4096 bytes in .*CURRENT, found 1048576"):
+        open_bundle(root)
+
+
+def test_a_version_that_cannot_be_read_is_listed_with_its_problem(root: Path):
+    make_version(root, NEXT, content=b"other rows")
+    (root / "versions" / VERSION / "MANIFEST.json").write_bytes(b"{")
+    live, other = list_versions(root)
+    assert (live.version, live.live, live.products, live.problem) == (NEXT, True, 3, "")
+    assert (other.version, other.live) == (VERSION, False)
+    assert "do not parse" in other.problem
+
+
+def test_a_version_needs_only_the_segments_it_lists(root: Path):
+    torn = root / STORE / "segment-000001.json"
+    torn.write_bytes(b'{"format"')
+    vectors = open_bundle(root).open_vectors()
+    np.testing.assert_array_equal(vectors.view(np.arange(3)).take(np.arange(3)), np.eye(4, dtype=np.float32)[:3])
 
 
 def test_a_version_name_that_no_build_writes_is_refused(root: Path):
