@@ -69,7 +69,7 @@ def _run(name: str, words: Sequence[str]) -> int:
     command = find_command(name)
     parsed = parse(command, words)
     if parsed.help:
-        from shortlist.cli.explain import configuration_usage
+        from shortlist.cli.settings import configuration_usage
 
         print(command_usage(command))
         print(configuration_usage(command))
