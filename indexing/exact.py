@@ -46,6 +46,26 @@ def best_first(scores: FloatVector, rows: IntVector, *, k: int, tie_rank: IntVec
     return places[order[:k]]
 
 
+def place_of(
+    row: int, scores: FloatVector, *, tie_rank: IntVector | None, eligible: BoolVector | None = None
+) -> tuple[int, int]:
+    """Return the rank of one row in the order of `best_first`, from 1, and how many rows it is ranked among.
+
+    Args:
+        row: The row, itself eligible.
+        scores: Score of every row, float32 [n], finite.
+        tie_rank: As for `best_first`.
+        eligible: Rows that are ranked, bool [n]; ``None`` means all.
+    """
+    rivals = np.ones(len(scores), dtype=np.bool_) if eligible is None else eligible
+    above = np.count_nonzero(rivals & (scores > scores[row]))
+    tied = np.flatnonzero(rivals & (scores == scores[row]))
+    ties = tied if tie_rank is None else tie_rank[tied]
+    own = row if tie_rank is None else tie_rank[row]
+    before = np.count_nonzero((ties < own) | ((ties == own) & (tied < row)))
+    return int(above + before) + 1, int(np.count_nonzero(rivals))
+
+
 class ExactIndex:
     """Brute force over blocks of the exact vectors; implements `VectorIndex`, and is its oracle."""
 
@@ -67,6 +87,13 @@ class ExactIndex:
     def dim(self) -> int:
         """Dimension of the vectors and of the queries."""
         return self._vectors.dim
+
+    def scores(self, query: FloatVector) -> FloatVector:
+        """Score every row for one query (float32 [d]), float32 [n]; bit for bit what `search` returns for a row."""
+        found = np.empty(self.count, dtype=np.float32)
+        for first, block in self._vectors.blocks(_BLOCK_ROWS):
+            found[first : first + len(block)] = score_rows(query, block)
+        return found
 
     def search(self, queries: FloatMatrix, k: int, *, eligible: BoolVector | None = None) -> Neighbors:
         """Find the ``k`` rows with the highest inner product for every query.

@@ -56,6 +56,18 @@ class PairTokenizer:
             for found in self._tokenizer.encode_batch(capped)
         ]
 
+    def visible(self, query: str, product: str) -> Pair:
+        """Return the pair without what is cut before the model reads it; a word that is cut in two goes as a whole."""
+        query, product = _capped(query, MAX_QUERY_CHARS), _capped(product, MAX_PRODUCT_CHARS)
+        found = self._tokenizer.encode(query, product)
+        if not found.overflowing:
+            return query, product
+        ends = [0, 0]
+        for (_, end), sequence in zip(found.offsets, found.sequence_ids, strict=True):
+            if sequence is not None:
+                ends[sequence] = max(ends[sequence], end)
+        return _whole_words(query, ends[0]), _whole_words(product, ends[1])
+
 
 def features(pairs: Sequence[EncodedPair], *, pad_token: int, device: str) -> "dict[str, torch.Tensor]":
     """Return pairs as the tensors a BERT-like model takes, int64 [n, longest], padded at the end."""
@@ -65,6 +77,13 @@ def features(pairs: Sequence[EncodedPair], *, pad_token: int, device: str) -> "d
     segments = pad([pair.segments for pair in pairs], pad_token=0)
     arrays = {"input_ids": tokens.tokens, "attention_mask": tokens.mask, "token_type_ids": segments.tokens}
     return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+
+
+def _whole_words(text: str, end: int) -> str:
+    """Cut before ``end``, and before the word that ``end`` lies in."""
+    if end < len(text) and text[end - 1 : end].isalnum() and text[end].isalnum():
+        end = max(text.rfind(" ", 0, end), 0) or end
+    return text[:end]
 
 
 def _capped(text: str, chars: int) -> str:

@@ -51,6 +51,14 @@ class RoleTokenizer:
             rows += [np.asarray(found.ids, dtype=np.int32) for found in self._tokenizer.encode_batch_fast(prompted)]
         return rows
 
+    def read_chars(self, text: str) -> int:
+        """Return how many characters of ``text`` come before the cut: all of them when nothing is cut."""
+        found = self._tokenizer.encode(self._prompt + text)
+        if not found.overflowing:
+            return len(text)
+        ends = [end for (_, end), special in zip(found.offsets, found.special_tokens_mask, strict=True) if not special]
+        return max(0, max(ends, default=0) - len(self._prompt))
+
 
 @dataclass(frozen=True, slots=True)
 class PaddedBatch:

@@ -107,6 +107,10 @@ class DualEncoder:
         """
         return self._encode(self.product_tokenizer, texts, progress)
 
+    def read_chars(self, text: str) -> int:
+        """Return how many characters of a product text the network reads before it is cut."""
+        return self.product_tokenizer.read_chars(text)
+
     def save(self, folder: Path) -> None:
         """Write a plain sentence-transformers folder, which that library opens to the same vectors, without Shortlist.
 

@@ -108,6 +108,13 @@ class Column:
         held: BoolVector = _ON_NUMPY[sign](self.values, value) & self.present
         return held
 
+    def value_at(self, row: int) -> Value | None:
+        """Return the value of one row as plain Python, ``None`` where it is absent."""
+        if not self.present[row]:
+            return None
+        value: Value = self.values[row].as_py() if self.kind == TEXT else self.values[row].item()
+        return value
+
     def _is_in(self, values: list[Value]) -> BoolVector:
         if self.kind == TEXT:
             return np.asarray(pc.is_in(self.values, value_set=pa.array(values, pa.string())))
@@ -115,6 +122,25 @@ class Column:
         for value in values:
             found |= self.matches("==", value)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition of a filter, held against one product.
+
+    Attributes:
+        column: What is compared.
+        operator: One of `OPERATORS`.
+        value: What it is compared with.
+        found: The product's own value; ``None`` when it has none, which fulfils no condition.
+        holds: Whether the product fulfils it.
+    """
+
+    column: str
+    operator: str
+    value: Any
+    found: Value | None
+    holds: bool
 
 
 def conjunctions(filters: Filters | None) -> list[list[Filter]]:

@@ -15,6 +15,7 @@ import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,6 +29,25 @@ from indexing.types import BoolVector, FloatVector, IntVector
 from retrieval.config import LexicalConfig
 from retrieval.postings import IntArray, Postings
 from retrieval.words import words
+
+
+@dataclass(frozen=True, slots=True)
+class WordShare:
+    """What one word of a query adds to the score of one product.
+
+    Attributes:
+        word: As the index knows it.
+        in_query: How often the query holds it.
+        in_product: How often the product does.
+        products: How many products of the index hold it.
+        score: What it adds, 0 when the product does not hold it; over all words of the query the sum is the score.
+    """
+
+    word: str
+    in_query: int
+    in_product: int
+    products: int
+    score: float
 
 
 class Bm25(ABC):
@@ -59,10 +79,30 @@ class Bm25(ABC):
         """
         total = np.zeros(self.count, dtype=np.float64)
         for word, times in sorted(Counter(words(query)).items()):  # one order of addition for one set of words
-            rows, frequencies, norms = self._matches(word)
-            saturated = frequencies / (frequencies + norms)
-            np.add.at(total, rows, times * self._idf(len(rows)) * saturated)  # measured faster than total[rows] +=
+            rows, gains = self._gains(word, times)
+            np.add.at(total, rows, gains)  # measured faster than total[rows] +=
         return total.astype(np.float32)
+
+    def explain(self, query: str, row: int) -> tuple[WordShare, ...]:
+        """Say what every word of a query adds to the score of one product.
+
+        Returns:
+            One entry per distinct word, the greatest addition first, equal ones in the order of the words; empty when
+            the query has no word.
+
+        Raises:
+            IndexError: If ``row`` is not in [0, count).
+        """
+        if not 0 <= row < self.count:
+            raise IndexError(f"row must be in [0, {self.count}), got {row}")
+        shares = []
+        for word, times in Counter(words(query)).items():
+            rows, frequencies, _ = self._matches(word)
+            _, gains = self._gains(word, times)
+            here = rows == row
+            held, gain = int(frequencies[here].sum()), float(gains[here].sum())
+            shares.append(WordShare(word, in_query=times, in_product=held, products=len(rows), score=gain))
+        return tuple(sorted(shares, key=lambda share: (-share.score, share.word)))
 
     def search(
         self, query: str, k: int, *, eligible: BoolVector | None = None, tie_rank: IntVector | None = None
@@ -91,6 +131,12 @@ class Bm25(ABC):
         rows = np.flatnonzero(matching)
         best = rows[best_first(scores[rows], rows, k=k, tie_rank=tie_rank)]
         return best, scores[best]
+
+    def _gains(self, word: str, times: int) -> tuple[IntVector | IntArray, npt.NDArray[np.float64]]:
+        """Return the rows that hold a word and what it adds to the score of each when a query holds it so often."""
+        rows, frequencies, norms = self._matches(word)
+        saturated = frequencies / (frequencies + norms)
+        return rows, times * self._idf(len(rows)) * saturated
 
     def _norms(self, lengths: IntArray, mean: float) -> npt.NDArray[np.float64]:
         """What a product's length adds below the fraction; ``mean`` over all products, float64 [m]."""

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from indexing.errors import ArtifactCorrupt, ArtifactIncompatible, ArtifactNotFound, InvalidQuery
 from indexing.storage import FileDigest
 from indexing.types import BoolVector, IntVector
-from retrieval.filters import NUMBER, TEXT, Column, Filters, conjunctions, kind_of, shown
+from retrieval.filters import NUMBER, TEXT, Column, Condition, Filters, conjunctions, kind_of, shown
 from retrieval.product_file import CORE, EXTRA_TYPES, FORMAT, FORMAT_KEY, write_products
 from retrieval.records import Product
 from retrieval.suggestions import did_you_mean, listed
@@ -98,8 +98,7 @@ class ProductTable:
         Raises:
             IndexError: If ``row`` is not in [0, n).
         """
-        if not 0 <= row < self.count:
-            raise IndexError(f"row must be in [0, {self.count}), got {row}")
+        self._require_row(row)
         product_id, title, *optional, price, attributes = (column[row].as_py() for column in self._fields)
         description, brand, category = (text or "" for text in optional)
         extra = {name: column[row].as_py() for name, column in self._extra.items()}
@@ -128,6 +127,27 @@ class ProductTable:
             masks = [self._column(name, value).matches(sign, value) for name, sign, value in conjunction]
             passed |= np.logical_and.reduce(masks)
         return passed
+
+    def conditions(self, filters: Filters | None, row: int) -> list[list[Condition]]:
+        """Hold every condition of a filter against one product, in the form of `conjunctions`: an OR of ANDs.
+
+        `eligible` lets the row through exactly when there is no conjunction, or all conditions of one hold.
+
+        Raises:
+            InvalidQuery: As `eligible`.
+            IndexError: If ``row`` is not in [0, n).
+        """
+        self._require_row(row)
+        return [[self._condition(*part, row) for part in conjunction] for conjunction in conjunctions(filters)]
+
+    def _condition(self, name: str, sign: str, value: Any, row: int) -> Condition:  # noqa: ANN401 - as `_column`
+        holds = bool(self._column(name, value).matches(sign, value)[row])
+        found = self._made(name, "", lambda: Column.of(self._values(name))).value_at(row)
+        return Condition(name, sign, value, found, holds)
+
+    def _require_row(self, row: int) -> None:
+        if not 0 <= row < self.count:
+            raise IndexError(f"row must be in [0, {self.count}), got {row}")
 
     def _column(self, name: str, value: Any) -> Column:  # noqa: ANN401 - a checked value or a list of them
         """Return the column in the kind that ``value`` asks for."""

@@ -4,13 +4,13 @@ Each source recalls ``max(depth, fusion.source_depth)`` products and the fusion 
 first ten are the same ten at any depth up to ``source_depth``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
 from indexing.errors import InvalidQuery
-from indexing.types import BoolVector, FloatMatrix, VectorIndex
+from indexing.types import BoolVector, FloatMatrix, FloatVector, VectorIndex
 from retrieval.config import FusionConfig
 from retrieval.fusion import Ranked, fuse, source_weights
 from retrieval.lexical import Bm25
@@ -39,6 +39,23 @@ class Recall:
 
     candidates: tuple[Candidate, ...]
     timings_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How the first stage comes to the candidates of one query: everything before the cut.
+
+    Attributes:
+        vector: The query's vector, float32 [d]; ``None`` when the dense source is not asked.
+        lists: What every source that is asked returns: rows and scores, best first.
+        source_depth: How many products each of them is asked for.
+        fused: Every product that a source returns, best first. The candidates of an answer are the first ``depth``.
+    """
+
+    vector: FloatVector | None
+    lists: Mapping[str, Ranked]
+    source_depth: int
+    fused: tuple[Candidate, ...]
 
 
 class Retriever:
@@ -136,6 +153,47 @@ class Retriever:
         asked = self._asked([DENSE] if texts is None else [DENSE, *(available & {LEXICAL})], available)
         return self._recall(asked, vectors, texts or [""] * len(vectors), depth=depth, eligible=eligible)
 
+    def trace(
+        self, text: str, *, depth: int, sources: Sequence[str] | None = None, eligible: BoolVector | None = None
+    ) -> Trace:
+        """Recall candidates for one query as `retrieve` does, and keep what it throws away.
+
+        Args:
+            text: Normalised query.
+            depth: As for `retrieve`, whose candidates are the first ``depth`` of ``fused``.
+            sources: As for `retrieve`.
+            eligible: As for `retrieve`.
+
+        Raises:
+            InvalidQuery, ValueError: As `retrieve`.
+        """
+        if depth < 1:
+            raise ValueError(f"depth must be at least 1, got {depth}")
+        asked = self._asked(sources, self._available(encoded=self._encoder is not None))
+        vectors = self._encoder.encode_queries([text]) if DENSE in asked and self._encoder is not None else None
+        source_depth = self._source_depth(asked, depth)
+        ((lists, _),) = self._lists(asked, vectors, [text], depth=source_depth, eligible=eligible)
+        returned = sum(len(rows) for rows, _ in lists.values())
+        return Trace(
+            vector=None if vectors is None else vectors[0],
+            lists=lists,
+            source_depth=source_depth,
+            fused=self._candidates(lists, max(1, returned)),
+        )
+
+    def with_dense(self, dense: VectorIndex) -> "Retriever":
+        """Return the same retriever over another dense index, such as an exact one in place of an approximate one.
+
+        Raises:
+            ValueError: If it has another number of rows than there are products.
+        """
+        return Retriever(self._encoder, dense, self._lexical, self._products, self._fusion)
+
+    @property
+    def lexical(self) -> Bm25 | None:
+        """The index over the products' words, if there is one."""
+        return self._lexical
+
     def _available(self, *, encoded: bool) -> set[str]:
         """The sources that can be asked, given whether queries have vectors."""
         usable = {DENSE: self._dense is not None and encoded, LEXICAL: self._lexical is not None}
@@ -164,11 +222,30 @@ class Retriever:
         """Ask every source for every query, then fuse."""
         if depth < 1:
             raise ValueError(f"depth must be at least 1, got {depth}")
-        if not texts:
-            return []
-        source_depth = depth if len(asked) == 1 else max(depth, self._fusion.source_depth)
-        dense, ann_ms = self._ask_dense(vectors if DENSE in asked else None, source_depth, eligible)
         recalls = []
+        source_depth = self._source_depth(asked, depth)
+        for lists, timings in self._lists(asked, vectors, texts, depth=source_depth, eligible=eligible):
+            start = perf_counter()
+            candidates = self._candidates(lists, depth)
+            recalls.append(Recall(candidates, {**timings, "fusion": _share(start, 1)}))
+        return recalls
+
+    def _source_depth(self, asked: Sequence[str], depth: int) -> int:
+        return depth if len(asked) == 1 else max(depth, self._fusion.source_depth)
+
+    def _lists(
+        self,
+        asked: Sequence[str],
+        vectors: FloatMatrix | None,
+        texts: Sequence[str],
+        *,
+        depth: int,
+        eligible: BoolVector | None,
+    ) -> Iterator[tuple[dict[str, Ranked], dict[str, float]]]:
+        """Yield what every source returns for each query, at most ``depth`` products, and its milliseconds."""
+        if not texts:
+            return
+        dense, ann_ms = self._ask_dense(vectors if DENSE in asked else None, depth, eligible)
         for place, text in enumerate(texts):
             lists, timings = {}, {}
             if dense is not None:
@@ -176,13 +253,9 @@ class Retriever:
             if LEXICAL in asked and self._lexical is not None:
                 start = perf_counter()
                 tie_rank = self._products.tie_rank
-                lists[LEXICAL] = self._lexical.search(text, source_depth, eligible=eligible, tie_rank=tie_rank)
+                lists[LEXICAL] = self._lexical.search(text, depth, eligible=eligible, tie_rank=tie_rank)
                 timings["lexical"] = _share(start, 1)
-            start = perf_counter()
-            candidates = self._candidates(lists, depth)
-            timings["fusion"] = _share(start, 1)
-            recalls.append(Recall(candidates, timings))
-        return recalls
+            yield lists, timings
 
     def _ask_dense(
         self, vectors: FloatMatrix | None, depth: int, eligible: BoolVector | None

@@ -53,11 +53,34 @@ class TextTemplate:
         Raises:
             ConfigError: If the template names a field that is neither known nor among the product's extra columns.
         """
-        parts = (part.strip() for renderer in self._parts for part in renderer(product))
-        text = self.config.separator.join(part for part in parts if part)
+        text = self.config.separator.join(part for _, part in self._named_parts(product))
         if self.config.lower_case:
             text = text.lower()
         return text[: self.config.max_chars]
+
+    def parts(self, product: Product) -> list[tuple[str, int, int]]:
+        """Say which field each stretch of the rendered text comes from.
+
+        Returns:
+            Field (an attribute as ``attributes.<name>``), first character and the one after the last, in the order of
+            the text; what lies beyond ``max_chars`` is left out or cut.
+
+        Raises:
+            ConfigError: As `render`.
+        """
+        found, start = [], 0
+        for name, part in self._named_parts(product):
+            length = len(part.lower() if self.config.lower_case else part)  # a few letters become two
+            found.append((name, start, min(start + length, self.config.max_chars)))
+            start += length + len(self.config.separator)
+        return [part for part in found if part[1] < part[2]]
+
+    def _named_parts(self, product: Product) -> Iterator[tuple[str, str]]:
+        """Yield field and text of everything in the template that ``product`` has."""
+        for renderer in self._parts:
+            for name, part in renderer(product):
+                if text := part.strip():
+                    yield name, text
 
     def describe(self) -> str:
         """Return the template as canonical JSON: equal strings mean that the same product gives the same text."""
@@ -65,28 +88,28 @@ class TextTemplate:
         settings = {name: getattr(self.config, name) for name in names}
         return json.dumps({"version": TEMPLATE_VERSION, **settings}, sort_keys=True, default=list)
 
-    def _renderer(self, name: str) -> Callable[[Product], Iterator[str]]:
+    def _renderer(self, name: str) -> Callable[[Product], Iterator[tuple[str, str]]]:
         if name in _PLAIN_FIELDS:
-            return lambda product: iter((getattr(product, name),))
+            return lambda product: iter(((name, getattr(product, name)),))
         if name == "price":
-            return lambda product: iter((scalar_text(product.price),))
+            return lambda product: iter(((name, scalar_text(product.price)),))
         if name == "attributes":
             return self._all_attributes
         if name.startswith(_ATTRIBUTE):
             return lambda product: self._one_attribute(product, name.removeprefix(_ATTRIBUTE))
         return lambda product: self._extra(product, name)
 
-    def _all_attributes(self, product: Product) -> Iterator[str]:
+    def _all_attributes(self, product: Product) -> Iterator[tuple[str, str]]:
         taken = list(product.attributes.items())[: self.config.max_attributes]
-        return (self._labelled(name, value) for name, value in taken)
+        return ((_ATTRIBUTE + name, self._labelled(name, value)) for name, value in taken)
 
-    def _one_attribute(self, product: Product, name: str) -> Iterator[str]:
-        yield self._labelled(name, product.attributes.get(name, ""))
+    def _one_attribute(self, product: Product, name: str) -> Iterator[tuple[str, str]]:
+        yield _ATTRIBUTE + name, self._labelled(name, product.attributes.get(name, ""))
 
-    def _extra(self, product: Product, name: str) -> Iterator[str]:
+    def _extra(self, product: Product, name: str) -> Iterator[tuple[str, str]]:
         if name not in product.extra:
             raise ConfigError(_unknown_field(name, product))
-        yield self._labelled(name, scalar_text(product.extra[name]))
+        yield name, self._labelled(name, scalar_text(product.extra[name]))
 
     def _labelled(self, name: str, value: str) -> str:
         return f"{name}: {value}" if self.config.labels and value.strip() else value

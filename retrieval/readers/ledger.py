@@ -140,6 +140,7 @@ def _quarantined_line(row: CheckedRow) -> bytes:
     record = {
         "file": str(row.raw.file),
         "row": row.raw.row,
+        "product_id": row.product_id,
         "problem": "; ".join(row.problems),
         "values": _plain(row.raw.values),
     }

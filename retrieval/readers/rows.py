@@ -43,12 +43,16 @@ class RawRow:
 
 @dataclass(slots=True)
 class CheckedRow:
-    """A row after the contract: a product, or what is wrong. ``problems`` may still grow (vectors, duplicates)."""
+    """A row after the contract: a product, or what is wrong. ``problems`` may still grow (vectors, duplicates).
+
+    ``product_id`` is what the row calls itself, good or bad; empty when that cell holds neither text nor an integer.
+    """
 
     raw: RawRow
     product: Product | None = None
     vector: object = None
     problems: list[str] = field(default_factory=list)
+    product_id: str = ""
 
 
 class RowProblem(ValueError):
@@ -88,7 +92,9 @@ class RowContract:
     def check(self, raw: RawRow) -> CheckedRow:
         """Return the product of a row, or every problem that the row alone can show."""
         if raw.problem:
-            return CheckedRow(raw, problems=[raw.problem])
+            return CheckedRow(
+                raw, problems=[raw.problem], product_id=_named(raw.values.get(self.columns["product_id"]))
+            )
         problems: list[str] = []
         values = self.view(raw.values)
         texts = {name: self._text(name, values, problems) for name in TEXT_FIELDS}
@@ -96,9 +102,11 @@ class RowContract:
         attributes = self._collect(self.attributes, values, problems) or {}
         extra = self._collect(self.extra, values, problems) or {}
         vector = values.get(self.columns["vector"]) if "vector" in self.columns else None
+        named = _named(values.get(self.columns["product_id"]))
         if problems:
-            return CheckedRow(raw, vector=vector, problems=problems)
-        return CheckedRow(raw, Product(**texts, price=price, attributes=attributes, extra=extra), vector)
+            return CheckedRow(raw, vector=vector, problems=problems, product_id=named)
+        product = Product(**texts, price=price, attributes=attributes, extra=extra)
+        return CheckedRow(raw, product, vector, product_id=named)
 
     def _text(self, name: str, values: Values, problems: list[str]) -> str:
         column = self.columns.get(name)
@@ -134,6 +142,10 @@ class RowContract:
         except RowProblem as problem:
             problems.append(str(problem))
             return None
+
+
+def _named(cell: object) -> str:
+    return str(cell) if isinstance(cell, str | int) and not isinstance(cell, bool) else ""
 
 
 def _number(column: str, value: object, *, parse: bool) -> float | None:

@@ -86,4 +86,13 @@ def test_the_rows_let_through_are_those_of_the_slow_twin(tmp_path_factory, made,
     path = tmp_path_factory.mktemp("shop") / "products.parquet"
     ProductTable.write(path, [shop])
     expected = [any(all(slow_holds(product, *part) for part in group) for group in wanted) for product in shop]
-    assert ProductTable.open(path).eligible(wanted).tolist() == expected
+    table = ProductTable.open(path)
+    assert table.eligible(wanted).tolist() == expected
+    for row, product in enumerate(shop):
+        conditions = table.conditions(wanted, row)
+        assert [[c.holds for c in group] for group in conditions] == [
+            [slow_holds(product, *part) for part in group] for group in wanted
+        ]
+        assert [[c.found for c in group] for group in conditions] == [
+            [slow_value(product, part[0], "") for part in group] for group in wanted
+        ]

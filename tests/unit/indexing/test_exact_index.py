@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from indexing.errors import VectorError
-from indexing.exact import ExactIndex, best_first, score_rows
+from indexing.exact import ExactIndex, best_first, place_of, score_rows
 from indexing.vectors import ArrayVectors
 
 
@@ -92,3 +92,24 @@ def test_the_best_are_chosen_by_score_then_rank_then_row():
     assert best_first(scores, rows, k=3, tie_rank=tie_rank).tolist() == [1, 2, 3]
     assert best_first(scores, rows, k=9, tie_rank=tie_rank).tolist() == [1, 2, 3, 0, 5, 4]
     assert best_first(scores, rows, k=2, tie_rank=None).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("with_ties", [False, True])
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_the_place_of_a_row_is_where_the_order_puts_it(with_ties, share):
+    random = np.random.default_rng(3)
+    scores = random.integers(0, 4, 40).astype(np.float32) / 8  # many rows tie
+    tie_rank = random.permutation(40) if with_ties else None
+    eligible = random.random(40) < share
+    rows = np.flatnonzero(eligible)
+    order = rows[best_first(scores[rows], rows, k=40, tie_rank=tie_rank)].tolist()
+    for row in rows.tolist():
+        place = place_of(row, scores, tie_rank=tie_rank, eligible=eligible)
+        assert place == (order.index(row) + 1, len(order))
+
+
+def test_the_scores_of_all_rows_are_bit_for_bit_those_of_a_search():
+    vectors = ArrayVectors(unit_rows(9000, 8))  # three blocks
+    query = unit_rows(1, 8, seed=1)
+    found = ExactIndex(vectors).search(query, 9000)
+    assert np.array_equal(ExactIndex(vectors).scores(query[0])[found.rows[0]], found.scores[0])

@@ -50,6 +50,18 @@ def test_no_texts_give_no_rows(serialised):
     assert role(serialised).rows([]) == []
 
 
+def test_the_characters_read_end_where_the_tokens_do(serialised):
+    text = "red mouse for your laptop and your phone"
+    for max_tokens in range(3, 12):
+        read = text[: role(serialised, prompt="a ", max_tokens=max_tokens).read_chars(text)]
+        assert read == " ".join(text.split()[: max_tokens - 3])  # two special tokens and the prompt
+
+
+def test_a_text_that_is_not_cut_is_read_to_its_last_blank(serialised):
+    assert role(serialised).read_chars("red mouse  ") == 11
+    assert role(serialised).read_chars("") == 0
+
+
 @pytest.mark.parametrize(("prompt", "tokens"), [("", 1), ("red ", 2), ("for you : ", 4)])
 def test_the_prompt_counts_its_tokens_and_the_opening_one(prompt, tokens, serialised):
     assert role(serialised, prompt=prompt).prompt_tokens == tokens

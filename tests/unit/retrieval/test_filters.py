@@ -197,3 +197,19 @@ def test_a_typed_filter_becomes_a_tuple(text, expected):
 def test_a_typed_filter_without_column_operator_or_value_is_refused(text):
     with pytest.raises(InvalidQuery, match=r"expected a filter such as 'price<50' or 'brand in HP,Xerox', got"):
         parse_filter(text)
+
+
+def test_a_condition_shows_the_product_s_own_value_as_it_is_kept(table):
+    wanted = [("attributes.size", "<", 9), ("n", "==", 1), ("brand", "in", ["Xerox"]), ("new", "==", True)]
+    ((size, number, brand, new),) = table.conditions(wanted, 0)
+    assert (size.column, size.operator, size.value, size.found, size.holds) == ("attributes.size", "<", 9, "10", False)
+    assert (number.found, number.holds) == (1, True)
+    assert (brand.found, brand.holds) == ("HP", False)
+    assert (new.found, new.holds) == (True, True)
+    assert [condition.found for condition in table.conditions(wanted, 2)[0]] == ["large", None, None, None]
+
+
+def test_without_a_filter_there_is_no_condition_and_a_row_that_is_not_there_is_refused(table):
+    assert table.conditions(None, 0) == []
+    with pytest.raises(IndexError, match=r"row must be in \[0, 4\), got 4"):
+        table.conditions([("price", "<", 9)], 4)

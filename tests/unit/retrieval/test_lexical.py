@@ -39,6 +39,34 @@ def test_scores_are_those_worked_by_hand(index):
     assert index.scores("red mouse") == pytest.approx(expected, rel=1e-6)
 
 
+def test_the_shares_of_the_words_are_those_worked_by_hand(index):
+    long = 1.2 * (0.25 + 0.75 * 5 / 2.2)
+    red, mouse, green, no = index.explain("mouse green zzz red red", 1)
+    assert (red.word, red.in_query, red.in_product, red.products) == ("red", 2, 2, 2)
+    assert red.score == pytest.approx(2 * math.log(2.4) * 2 / (2 + long))
+    assert (mouse.word, mouse.in_query, mouse.in_product, mouse.products) == ("mouse", 1, 1, 2)
+    assert mouse.score == pytest.approx(math.log(2.4) / (1 + long))
+    assert (green.word, green.in_product, green.products, green.score) == ("green", 0, 1, 0)
+    assert (no.word, no.in_product, no.products, no.score) == ("zzz", 0, 0, 0)
+
+
+def test_the_shares_of_the_words_sum_to_the_score():
+    random = np.random.default_rng(5)
+    vocabulary = [f"w{number}" for number in range(30)]
+    texts = [" ".join(random.choice(vocabulary, size=random.integers(0, 12))) for _ in range(50)]
+    index = LexicalIndex.build(texts, LexicalConfig())
+    for _ in range(20):
+        query = " ".join(random.choice([*vocabulary, "nowhere"], size=random.integers(1, 6)))
+        sums = [sum(share.score for share in index.explain(query, row)) for row in range(50)]
+        assert sums == pytest.approx(index.scores(query).tolist(), rel=1e-6)
+
+
+def test_a_query_without_words_has_no_shares_and_a_row_that_is_not_there_is_refused(index):
+    assert index.explain("!?", 0) == ()
+    with pytest.raises(IndexError, match=r"row must be in \[0, 5\), got 5"):
+        index.explain("red", 5)
+
+
 def test_a_product_that_shares_no_word_is_never_returned(index):
     rows, scores = index.search("red mouse", 5)
     assert rows.tolist() == [0, 1]

@@ -214,13 +214,21 @@ def test_quarantine_file_has_one_line_per_row_set_aside_with_its_values(tmp_path
         {
             "file": file,
             "row": 1,
+            "product_id": "1",
             "problem": "title: empty; price: not a finite number",
             "values": {"product_id": "1", "title": "", "price": "nan", "n": [1.5, "inf"]},
         },
-        {"file": file, "row": 2, "problem": "row: not UTF-8 (invalid start byte)", "values": {"line": "oops \\xff\n"}},
+        {
+            "file": file,
+            "row": 2,
+            "product_id": "",
+            "problem": "row: not UTF-8 (invalid start byte)",
+            "values": {"line": "oops \\xff\n"},
+        },
         {
             "file": file,
             "row": 4,
+            "product_id": "3",
             "problem": "row: holds half a surrogate pair, which is no text",
             "values": {"product_id": "3", "title": "\ud83d"},
         },

@@ -146,6 +146,42 @@ def test_no_eligible_product_gives_no_candidate(retriever):
     assert recall.candidates == ()
 
 
+# --- what lies before the cut -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fusion", [RrfConfig(), ZscoreConfig(source_depth=2), ConvexConfig(lexical=0.0)])
+@pytest.mark.parametrize("sources", [None, ["dense"], ["lexical"]])
+@pytest.mark.parametrize("depth", [1, 3, 5])
+def test_the_candidates_are_the_head_of_the_trace(fusion, sources, depth, encoder, dense, lexical, products):
+    retriever = Retriever(encoder, dense, lexical, products, fusion)
+    eligible = np.array([True, True, True, True, False])
+    trace = retriever.trace("red mouse", depth=depth, sources=sources, eligible=eligible)
+    (recall,) = retriever.retrieve(["red mouse"], depth=depth, sources=sources, eligible=eligible)
+    assert trace.fused[:depth] == recall.candidates
+
+
+def test_a_trace_tells_what_every_source_returned_and_how_many_it_was_asked_for(
+    retriever, encoder, dense, lexical, products
+):
+    trace = Retriever(encoder, dense, lexical, products, RrfConfig(source_depth=2)).trace("sofa", depth=1)
+    assert trace.source_depth == 2
+    assert {name: rows.tolist() for name, (rows, _) in trace.lists.items()} == {"dense": [2, 1], "lexical": [4, 3]}
+    assert trace.vector.tolist() == [1, 0]
+    assert "".join(candidate.product_id for candidate in trace.fused) == "acbd"
+    assert retriever.trace("sofa", depth=1, sources=["lexical"]).vector is None
+
+
+def test_a_trace_of_a_query_that_no_source_answers_is_empty(retriever):
+    trace = retriever.trace("zzz", depth=3, sources=["lexical"])
+    assert (trace.fused, trace.lists["lexical"][0].tolist()) == ((), [])
+
+
+def test_another_dense_index_can_take_the_place_of_the_own(retriever, products):
+    turned = ExactIndex(ArrayVectors(np.tile(np.array([[0, 1]], np.float32), (5, 1))), tie_rank=products.tie_rank)
+    assert ids(retriever.with_dense(turned).retrieve(["sofa"], depth=5, sources=["dense"])[0]) == "abcde"
+    assert ids(retriever.retrieve(["sofa"], depth=5, sources=["dense"])[0]) == "cdeab"
+
+
 # --- batches and timings ----------------------------------------------------------------------------------------------
 
 
@@ -225,6 +261,8 @@ def test_a_source_that_the_index_does_not_have_is_refused(encoder, dense, produc
 def test_a_depth_below_one_is_refused(retriever, depth):
     with pytest.raises(ValueError, match=f"depth must be at least 1, got {depth}"):
         retriever.retrieve(["sofa"], depth=depth)
+    with pytest.raises(ValueError, match=f"depth must be at least 1, got {depth}"):
+        retriever.trace("sofa", depth=depth)
 
 
 def test_an_index_of_another_size_than_the_products_is_refused(encoder, dense, lexical, products):

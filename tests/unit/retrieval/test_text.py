@@ -36,6 +36,32 @@ def test_fields_come_in_the_order_of_the_template_joined_by_its_separator():
     assert render(fields=["brand", "title", "category"], separator=" | ") == "Norvik | Desk lamp | lighting"
 
 
+def test_the_parts_of_a_text_name_the_field_of_every_stretch():
+    template = TextTemplate(TextConfig(fields=["title", "attributes", "price", "stars"], labels=True, separator=" / "))
+    text = template.render(LAMP)
+    assert [(field, text[start:stop]) for field, start, stop in template.parts(LAMP)] == [
+        ("title", "Desk lamp"),
+        ("attributes.colour", "colour: black"),
+        ("attributes.watts", "watts: 9"),
+        ("attributes.shape", "shape: round"),
+        ("price", "12.5"),
+        ("stars", "stars: 4"),
+    ]
+
+
+def test_the_parts_of_a_text_end_where_the_text_is_cut():
+    template = TextTemplate(TextConfig(fields=["title", "brand", "description"], max_chars=14))
+    assert template.render(LAMP) == "Desk lamp. Nor"
+    assert template.parts(LAMP) == [("title", 0, 9), ("brand", 11, 14)]
+
+
+def test_the_parts_of_a_lower_cased_text_count_letters_that_become_two():
+    product = Product("1", "İstanbul", description="Lamp")
+    template = TextTemplate(TextConfig(lower_case=True))
+    text = template.render(product)
+    assert [text[start:stop] for _, start, stop in template.parts(product)] == ["i̇stanbul", "lamp"]
+
+
 @pytest.mark.parametrize("empty", ["", "   ", "\n"])
 def test_empty_field_leaves_no_separator_behind(empty):
     product = Product(product_id="1", title="Desk lamp", description=empty, brand="Norvik")
