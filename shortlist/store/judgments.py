@@ -1,8 +1,10 @@
 """Grade the shop for a query: every product above 0, and some that come near and deserve nothing."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from retrieval.records import Qrels, Run
 from shortlist.store.grades import Intent, grade
 from shortlist.store.listings import Listing
 from shortlist.store.queries import StoreQuery
@@ -31,6 +33,16 @@ def judge(query: StoreQuery, shop: Shop, seed: int) -> list[StoreJudgment]:
     listed |= dict.fromkeys(_near_misses(query, shop, seed), 0)
     ranked = sorted(listed.items(), key=lambda pair: (-pair[1], pair[0]))
     return [StoreJudgment(query.query_id, product_id, points) for product_id, points in ranked]
+
+
+def completed(qrels: Qrels, runs: Iterable[Run], *, depth: int) -> Qrels:
+    """Add what the store's judgments say without listing it: grade 0 for the rest of each run's first ``depth``."""
+    said = {query_id: dict(grades) for query_id, grades in qrels.items()}
+    for run in runs:
+        for query_id, answer in run.items():
+            for product_id, _ in answer[:depth]:
+                said[query_id].setdefault(product_id, 0)
+    return said
 
 
 def _near_misses(query: StoreQuery, shop: Shop, seed: int) -> list[str]:
