@@ -15,19 +15,19 @@ import hashlib
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from indexing import storage
 from indexing.errors import ArtifactCorrupt, ArtifactError, ArtifactNotFound, ArtifactUntrusted, StorageError
-from indexing.storage import FileDigest
+from indexing.storage import FileDigest, Hold
 from indexing.vectors import Segment, VectorStore
+from shortlist.leases import MANIFEST, lease
 from shortlist.manifest import Manifest, parse_manifest
 
 CURRENT = "CURRENT"
 LOCK = "LOCK"
-MANIFEST = "MANIFEST.json"
 STAGING = ".staging"
 CURRENT_BYTES, MANIFEST_BYTES = 1 << 12, 1 << 26
 """Longest CURRENT and MANIFEST.json that are read; a manifest of 250,000 segments (a billion products) still fits."""
@@ -42,11 +42,13 @@ class Bundle:
         root: The bundle directory.
         folder: The version's own directory below it.
         manifest: What the version says of itself.
+        lease: Keeps the version from being collected for as long as this object exists; see `shortlist.leases`.
     """
 
     root: Path
     folder: Path
     manifest: Manifest
+    lease: Hold = field(repr=False, compare=False)
 
     @property
     def store_folder(self) -> Path:
@@ -118,21 +120,34 @@ def open_bundle(root: Path, *, verify: bool = True) -> Bundle:
     Raises:
         ArtifactNotFound, ArtifactCorrupt, ArtifactIncompatible, ArtifactUntrusted: With the file and the reason.
     """
-    version, digest = live_version(root)
-    if not VERSION_NAME.fullmatch(version):
-        raise ArtifactUntrusted(f"{root / CURRENT} names version {version!r}, which no build writes")
-    folder = root / "versions" / version
-    manifest = _read_manifest(folder, digest)
-    bundle = Bundle(root, folder, manifest)
-    if verify:
-        verify_files(bundle)
+    folder, digest, held = _lease_live(root)
+    try:
+        bundle = Bundle(root, folder, _read_manifest(folder, digest), held)
+        if verify:
+            verify_files(bundle)
+    except BaseException:
+        held.close()
+        raise
     return bundle
+
+
+def _lease_live(root: Path) -> tuple[Path, str, Hold]:
+    """Return folder and manifest digest of the live version, and the lease that keeps it from being collected."""
+    while True:
+        version, digest = live_version(root)
+        if not VERSION_NAME.fullmatch(version):
+            raise ArtifactUntrusted(f"{root / CURRENT} names version {version!r}, which no build writes")
+        folder = root / "versions" / version
+        try:
+            return folder, digest, lease(folder)
+        except ArtifactNotFound:
+            if live_version(root)[0] == version:
+                raise
+            # It was superseded and collected between two calls here: what is live now is leased in its place.
 
 
 def _read_manifest(folder: Path, digest: str | None) -> Manifest:
     path = folder / MANIFEST
-    if not path.is_file():
-        raise ArtifactNotFound(f"{path} is missing: the version was removed or never published")
     content = storage.read_bytes(path, at_most_bytes=MANIFEST_BYTES)
     actual = hashlib.sha256(content).hexdigest()
     if digest is not None and actual != digest:
@@ -188,7 +203,7 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def publish(root: Path, staging: Path, manifest: Manifest) -> Bundle:
+def publish(root: Path, staging: Path, manifest: Manifest) -> None:
     """Make a finished staging folder the live version; a reader sees the old one or the new one, never a mixture.
 
     Args:
@@ -204,7 +219,6 @@ def publish(root: Path, staging: Path, manifest: Manifest) -> Bundle:
     storage.make_folder(folder.parent)
     storage.publish_folder(staging, folder)
     make_live(root, manifest.version, digest.sha256)
-    return Bundle(root, folder, manifest)
 
 
 def make_live(root: Path, version: str, manifest_sha256: str) -> None:

@@ -6,6 +6,7 @@ its folder, rename, fsync the folder of the new name. Every system call goes thr
 
 from indexing.storage.filesystem import FileSystem, using
 from indexing.storage.folders import list_folder, make_folder, remove_file, remove_folder, require_space, sync_folder
+from indexing.storage.hold import Hold, hold
 from indexing.storage.lock import exclusive_lock
 from indexing.storage.publishing import adopt, adopt_folder, publish_folder
 from indexing.storage.reading import FileDigest, digest, map_array, parse_json, read_bytes, read_json
@@ -23,10 +24,12 @@ __all__ = [
     "FileDigest",
     "FileSystem",
     "FileWriter",
+    "Hold",
     "adopt",
     "adopt_folder",
     "digest",
     "exclusive_lock",
+    "hold",
     "link_or_copy",
     "list_folder",
     "make_folder",

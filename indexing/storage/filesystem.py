@@ -62,6 +62,10 @@ class FileSystem:
         """Take the exclusive flock of the file, or raise BlockingIOError at once."""
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
+    def lock_shared(self, descriptor: int) -> None:
+        """Take a shared flock of the file, or raise BlockingIOError at once."""
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
     def unlock(self, descriptor: int) -> None:
         """Give the flock back, also for children that inherited the descriptor."""
         fcntl.flock(descriptor, fcntl.LOCK_UN)

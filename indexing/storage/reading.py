@@ -6,7 +6,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -130,6 +130,13 @@ def map_array(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> npt.N
 
 @contextmanager
 def reading(path: Path) -> Iterator[int]:
+    """Open a regular file for reading and close it at the end."""
+    descriptor = open_regular(path)
+    with closing(path, descriptor), explained("read", path):
+        yield descriptor
+
+
+def open_regular(path: Path) -> int:
     """Open a regular file for reading; not waiting, so that a pipe in its place cannot hang the open."""
     try:
         with explained("open", path):
@@ -138,10 +145,15 @@ def reading(path: Path) -> Iterator[int]:
         if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
             raise ArtifactNotFound(f"there is no file {path}; check the path, or build it again") from error
         raise
-    with closing(path, descriptor), explained("read", path):
-        if not stat.S_ISREG(system().stat(descriptor).st_mode):
-            raise ArtifactUntrusted(f"expected a regular file at {path}, found something else")
-        yield descriptor
+    try:
+        with explained("look at", path):
+            if not stat.S_ISREG(system().stat(descriptor).st_mode):
+                raise ArtifactUntrusted(f"expected a regular file at {path}, found something else")
+    except BaseException:
+        with suppress(OSError):
+            system().close(descriptor)
+        raise
+    return descriptor
 
 
 def chunks(descriptor: int) -> Iterator[bytes]:
