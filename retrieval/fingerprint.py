@@ -48,11 +48,20 @@ NOT_ARITHMETIC = frozenset(
 """Keys of a network's ``config.json`` that do not change its output; dropout is left out by its suffix."""
 
 
+NOT_PRODUCT_SIDE = frozenset({"query_prompt", "query_max_tokens", "text_template", "lower_case"})
+"""Fields that do not change the vector of a product's *text*: the last two decide the text, not what becomes of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
     """The fields of a tower's identity, each a readable string."""
 
     fields: Mapping[str, str]
+
+    @property
+    def product_side(self) -> "Fingerprint":
+        """Return the fields that decide which vector a product text gets: what stored vectors are kept under."""
+        return Fingerprint({name: value for name, value in self.fields.items() if name not in NOT_PRODUCT_SIDE})
 
     @property
     def digest(self) -> str:

@@ -213,5 +213,9 @@ def _require_whole_vectors(manifest: Manifest, where: str) -> None:
 
 
 def store_name(fingerprint: Mapping[str, str]) -> str:
-    """Return the folder of the vectors that a fingerprint owns, below the bundle; 16 hex digits keep paths short."""
-    return f"vectors/{Fingerprint(dict(fingerprint)).digest[:16]}"
+    """Return the folder of the vectors that a tower's product side owns, below the bundle.
+
+    Sixteen hex digits keep paths short. Towers that differ on the query side alone share it, so that a new query prompt
+    encodes no product again.
+    """
+    return f"vectors/{Fingerprint(dict(fingerprint)).product_side.digest[:16]}"

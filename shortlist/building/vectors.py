@@ -1,6 +1,7 @@
 """Second pass: give every product its vector, encoding only texts that the store does not hold.
 
-The store is named by the fingerprint of what makes a vector, so another model, prompt or template never mixes with it.
+The store is named by the fingerprint of what makes a text's vector, so another model or product prompt never mixes with
+it; within it a vector is found by its text, so another template encodes only the texts that it changes.
 """
 
 from collections.abc import Callable, Sequence
