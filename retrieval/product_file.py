@@ -72,7 +72,7 @@ def write_products(path: Path, batches: Iterable[Sequence[Product]]) -> storage.
             for batch in batches:
                 if batch:
                     writer.write_batch(_spooled(batch, kinds))
-        return _write_typed(path, spool / "rows.parquet", {name: _type(kinds[name]) for name in kinds})
+        return _write_typed(path, spool / "rows.parquet", {name: column_type(kinds[name]) for name in kinds})
     finally:
         storage.remove_folder(spool)
 
@@ -101,7 +101,16 @@ def _parquet(path: Path, schema: pa.Schema) -> Iterator[tuple[pq.ParquetWriter, 
 
 
 def _spooled(batch: Sequence[Product], kinds: dict[str, set[str]]) -> pa.RecordBatch:
-    columns = {
+    columns = core_columns(batch) | {"extra": [_extra_json(product, kinds) for product in batch]}
+    try:
+        return pa.record_batch(columns, schema=_SPOOLED)
+    except UnicodeEncodeError as error:
+        raise SourceDataError(f"expected valid Unicode in every text, got {error.object!r}: {error.reason}") from error
+
+
+def core_columns(batch: Sequence[Product]) -> dict[str, list[Any]]:
+    """Return the fields of products as the columns `CORE` names them; what is empty is null."""
+    return {
         "product_id": [product.product_id for product in batch],
         "title": [product.title for product in batch],
         "description": [product.description or None for product in batch],
@@ -109,12 +118,7 @@ def _spooled(batch: Sequence[Product], kinds: dict[str, set[str]]) -> pa.RecordB
         "category": [product.category or None for product in batch],
         "price": [_finite(product.price) for product in batch],
         "attributes": [list(product.attributes.items()) for product in batch],
-        "extra": [_extra_json(product, kinds) for product in batch],
     }
-    try:
-        return pa.record_batch(columns, schema=_SPOOLED)
-    except UnicodeEncodeError as error:
-        raise SourceDataError(f"expected valid Unicode in every text, got {error.object!r}: {error.reason}") from error
 
 
 def _extra_json(product: Product, kinds: dict[str, set[str]]) -> str:
@@ -128,7 +132,7 @@ def _extra_json(product: Product, kinds: dict[str, set[str]]) -> str:
                 f"extra column {name!r} of product {product.product_id!r} must hold text, a number or a yes/no value, "
                 f"got {type(value).__name__}"
             )
-        kinds.setdefault(name, set()).add(_kind(value))
+        kinds.setdefault(name, set()).add(value_kind(value))
     return json.dumps(values, ensure_ascii=False)
 
 
@@ -144,7 +148,7 @@ def _finite(value: Any) -> Any:  # noqa: ANN401 - any scalar goes through
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _kind(value: Scalar) -> str:
+def value_kind(value: Scalar) -> str:
     """Return what a column must be able to hold for ``value``."""
     match value:
         case None:
@@ -160,7 +164,8 @@ def _kind(value: Scalar) -> str:
     return "text"
 
 
-def _type(kinds: set[str]) -> pa.DataType:
+def column_type(kinds: set[str]) -> pa.DataType:
+    """Return the type of a column whose values are of these kinds (`value_kind`)."""
     held = kinds - {"nothing"}
     if not held:
         return _TEXT
@@ -179,12 +184,13 @@ def _write_typed(path: Path, spooled: Path, types: dict[str, pa.DataType]) -> st
     with pq.ParquetFile(spooled, page_checksum_verification=True) as source, _parquet(path, schema) as (writer, file):
         for rows in source.iter_batches(_ROW_GROUP):
             extras = [json.loads(text) for text in rows["extra"].to_pylist()]
-            added = [_column([extra.get(name) for extra in extras], type_) for name, type_ in types.items()]
+            added = [typed_column([extra.get(name) for extra in extras], type_) for name, type_ in types.items()]
             writer.write_batch(pa.record_batch([*(rows[name] for name in CORE.names), *added], schema=schema))
     return file.digest
 
 
-def _column(values: list[Any], type_: pa.DataType) -> pa.Array:
+def typed_column(values: list[Any], type_: pa.DataType) -> pa.Array:
+    """Return values as one of the `EXTRA_TYPES` that `column_type` found for them; ``None`` is null."""
     if type_ == _TEXT:
         values = [None if value is None else scalar_text(value) for value in values]
     if type_ == pa.float64():

@@ -4,10 +4,12 @@ One Parquet file with page checksums, rows in the order of the index. Columns: t
 columns, each of one type. Empty brand, category and description are stored as null: the unknown matches no filter.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +19,7 @@ import pyarrow.parquet as pq
 from indexing.errors import ArtifactCorrupt, ArtifactIncompatible, ArtifactNotFound, InvalidQuery
 from indexing.storage import FileDigest
 from indexing.types import BoolVector, IntVector
-from retrieval.filters import NUMBER, TEXT, Column, Condition, Filters, conjunctions, kind_of, shown
+from retrieval.filters import NUMBER, TEXT, Column, Condition, Filter, Filters, conjunctions, kind_of, shown
 from retrieval.product_file import CORE, EXTRA_TYPES, FORMAT, FORMAT_KEY, write_products
 from retrieval.records import Product
 from retrieval.suggestions import did_you_mean, listed
@@ -26,19 +28,53 @@ _ATTRIBUTE = "attributes."
 _KEPT = 64  # columns kept ready to compare: more than a shop filters on, and no more memory than the table itself
 
 
+class Products(Protocol):
+    """What the rows of a generation are: a version's products, or those with what changed since."""
+
+    @property
+    def count(self) -> int:
+        """Number of rows, those of products that are no longer there included."""
+
+    @property
+    def there(self) -> IntVector:
+        """The rows whose products can be found, ascending, int64 [p]."""
+
+    @property
+    def tie_rank(self) -> IntVector:
+        """Orders rows as their product_ids sort, int64 [count]."""
+
+    def __contains__(self, product_id: object) -> bool:
+        """Say whether there is a product of this id."""
+
+    def product_id(self, row: int) -> str:
+        """Return the id of a row."""
+
+    def row_of(self, product_id: str) -> int:
+        """Return the row of a product, or raise InvalidQuery."""
+
+    def get(self, row: int) -> Product:
+        """Return the product of a row."""
+
+    def eligible(self, filters: Filters | None) -> BoolVector:
+        """Say which rows a filter lets through, bool [count]."""
+
+    def conditions(self, filters: Filters | None, row: int) -> list[list[Condition]]:
+        """Hold every condition of a filter against one product."""
+
+
 class ProductTable:
     """The products of an index, in memory; reading it from several threads is safe."""
 
     def __init__(self, table: pa.Table) -> None:
         """Take a checked table; use `open`."""
-        self._table = table
+        self.table = table
         self._fields = [table[name] for name in CORE.names]
         self._extra = {name: table[name] for name in table.column_names[len(CORE) :]}
         self._comparable: dict[tuple[str, str], Column] = {}
         self._making = Lock()
         self.product_ids: list[str] = table["product_id"].to_pylist()
         self._rows = {product_id: row for row, product_id in enumerate(self.product_ids)}
-        self.tie_rank = _ranks(table["product_id"])
+        self._order, self.tie_rank = _ranks(table["product_id"])
 
     @staticmethod
     def write(path: Path, batches: Iterable[Sequence[Product]]) -> FileDigest:
@@ -77,9 +113,33 @@ class ProductTable:
         """Number of products n."""
         return len(self.product_ids)
 
+    @property
+    def there(self) -> IntVector:
+        """All rows: every product of a table can be found."""
+        return np.arange(self.count, dtype=np.int64)
+
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """Kind of every extra column that has a value (`TEXT`, `NUMBER` or `YES_NO`)."""
+        kept = {name: column for name, column in self._extra.items() if column.null_count < self.count}
+        return {name: Column.of(column.slice(0, 1)).kind for name, column in kept.items()}
+
+    @property
+    def extra_columns(self) -> list[str]:
+        """Names of the extra columns, those without any value included."""
+        return list(self._extra)
+
     def __contains__(self, product_id: object) -> bool:
         """Say whether there is a product of this id."""
         return product_id in self._rows
+
+    def product_id(self, row: int) -> str:
+        """Return the id of a row."""
+        return self.product_ids[row]
+
+    def ids_before(self, product_id: str) -> int:
+        """Return how many of the ids sort before this one."""
+        return bisect_left(self._order, product_id, key=lambda row: self.product_ids[row])
 
     def row_of(self, product_id: str) -> int:
         """Return the row of a product.
@@ -119,7 +179,10 @@ class ProductTable:
             InvalidQuery: If the filter has another shape, a column or operator is not known, or a value is of another
                 type than its column.
         """
-        wanted = conjunctions(filters)
+        return self.passing(conjunctions(filters))
+
+    def passing(self, wanted: Sequence[Sequence[Filter]]) -> BoolVector:
+        """Say which rows fulfil one of these conjunctions (all rows when there is none), as `eligible`."""
         if not wanted:
             return np.ones(self.count, dtype=np.bool_)
         passed = np.zeros(self.count, dtype=np.bool_)
@@ -149,6 +212,13 @@ class ProductTable:
         if not 0 <= row < self.count:
             raise IndexError(f"row must be in [0, {self.count}), got {row}")
 
+    def has_values(self, name: str) -> bool:
+        """Say whether a filter's column exists and some product has a value in it."""
+        if name in self._attribute_names:
+            return True
+        is_column = name in self._extra or (name in CORE.names and name != "attributes")
+        return is_column and bool(self.table[name].null_count < self.count)
+
     def _column(self, name: str, value: Any) -> Column:  # noqa: ANN401 - a checked value or a list of them
         """Return the column in the kind that ``value`` asks for."""
         kind = kind_of(value)
@@ -173,29 +243,29 @@ class ProductTable:
     def _values(self, name: str) -> pa.ChunkedArray:
         """Return the Arrow column that a filter names."""
         if name in self._extra or (name in CORE.names and name != "attributes"):
-            return self._table[name]
-        attributes = self._attribute_names()
-        if name.startswith(_ATTRIBUTE) and name.removeprefix(_ATTRIBUTE) in attributes:
-            return pc.map_lookup(self._table["attributes"], name.removeprefix(_ATTRIBUTE), "first")
-        choices = [column for column in self._table.column_names if column != "attributes"]
-        choices += [_ATTRIBUTE + attribute for attribute in attributes]
-        meant = _ATTRIBUTE + name if name in attributes else name
+            return self.table[name]
+        if name in self._attribute_names:
+            return pc.map_lookup(self.table["attributes"], name.removeprefix(_ATTRIBUTE), "first")
+        choices = [column for column in self.table.column_names if column != "attributes"]
+        choices += self._attribute_names
+        meant = _ATTRIBUTE + name if _ATTRIBUTE + name in self._attribute_names else name
         raise InvalidQuery(f"there is no column {name!r} to filter on {listed(choices)}{did_you_mean(meant, choices)}")
 
-    def _attribute_names(self) -> list[str]:
-        """Every attribute that some product has, sorted."""
+    @cached_property
+    def _attribute_names(self) -> dict[str, None]:
+        """Every attribute that some product has, sorted, as a filter names it."""
         names: set[str] = set()
-        for chunk in self._table["attributes"].chunks:
+        for chunk in self.table["attributes"].chunks:
             names.update(pc.unique(chunk.keys).to_pylist())
-        return sorted(names)
+        return dict.fromkeys(_ATTRIBUTE + name for name in sorted(names))
 
 
-def _ranks(product_ids: pa.ChunkedArray) -> IntVector:
-    """Rank of each row's id in sorted order (by code point, as Python sorts), int64 [n]."""
+def _ranks(product_ids: pa.ChunkedArray) -> tuple[IntVector, IntVector]:
+    """Rows in the order of their ids (by code point, as Python sorts), and the rank of each row, both int64 [n]."""
     order = np.asarray(pc.sort_indices(product_ids)).astype(np.int64)
     ranks = np.empty(len(order), dtype=np.int64)
     ranks[order] = np.arange(len(order))
-    return ranks
+    return order, ranks
 
 
 def _check_schema(schema: pa.Schema, path: Path) -> None:

@@ -14,7 +14,7 @@ from indexing.types import BoolVector, FloatMatrix, FloatVector, VectorIndex
 from retrieval.config import FusionConfig
 from retrieval.fusion import Ranked, fuse, source_weights
 from retrieval.lexical import Bm25
-from retrieval.products import ProductTable
+from retrieval.products import Products
 from retrieval.records import Candidate
 
 DENSE, LEXICAL = "dense", "lexical"
@@ -66,7 +66,7 @@ class Retriever:
         encoder: QueryEncoder | None,
         dense: VectorIndex | None,
         lexical: Bm25 | None,
-        products: ProductTable,
+        products: Products,
         fusion: FusionConfig,
     ) -> None:
         """Put the parts together.
@@ -278,7 +278,7 @@ class Retriever:
         by_source = {name: dict(zip(r.tolist(), s.tolist(), strict=True)) for name, (r, s) in lists.items()}
         return tuple(
             Candidate(
-                product_id=self._products.product_ids[row],
+                product_id=self._products.product_id(row),
                 row=row,
                 score=score,
                 rank=rank,

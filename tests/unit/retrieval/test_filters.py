@@ -97,7 +97,7 @@ def test_a_null_matches_no_comparison_not_even_a_negated_one(table, filters, exp
 
 def test_a_column_is_read_once_and_the_oldest_is_dropped_when_there_are_many(table, monkeypatch):
     monkeypatch.setattr(products_module, "_KEPT", 2)
-    fresh = ProductTable(table._table)
+    fresh = ProductTable(table.table)
     for _ in range(3):
         for filters, expected in (
             ([("price", "<", 50)], "ad"),
