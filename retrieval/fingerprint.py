@@ -27,7 +27,7 @@ from indexing.errors import ConfigError
 from retrieval.config import EncoderConfig, TextConfig
 from retrieval.models import check_model_folder, read_optional_json, weight_files
 from retrieval.text import TEMPLATE_VERSION
-from retrieval.tower import TowerSettings, read_settings
+from retrieval.tower import read_settings
 
 TOKENIZER_STATE = frozenset({"truncation", "padding"})
 """Keys of ``tokenizer.json`` that are the last caller's settings, not the tokenizer's."""
@@ -86,11 +86,11 @@ def tower_fingerprint(folder: Path, encoder: EncoderConfig, text: TextConfig) ->
     transformer = folder / check_model_folder(folder)[0].folder
     return Fingerprint(
         {
-            "weights": _weights(folder),
-            "tokenizer": _tokenizer(transformer),
-            "architecture": _architecture(transformer, settings),
+            "weights": weights_digest(folder),
+            "tokenizer": tokenizer_digest(transformer),
+            "architecture": f"{settings.modules}; {network_settings(transformer)}",
             "pooling": settings.pooling + ("" if settings.prompt_pooled else " without the prompt"),
-            "normalisation": "unit length (L2)",
+            "normalisation": f"unit length (L2), by the {'model' if settings.normalised else 'encoder'}",
             "dimension": str(settings.dimension),
             "query_prompt": settings.query_prompt,
             "product_prompt": settings.product_prompt,
@@ -102,13 +102,13 @@ def tower_fingerprint(folder: Path, encoder: EncoderConfig, text: TextConfig) ->
     )
 
 
-def differences(index: Fingerprint, folder: Fingerprint) -> list[str]:
+def differences(stored: Fingerprint, folder: Fingerprint, *, stored_in: str = "index") -> list[str]:
     """Return a phrase per field that differs, such as ``pooling: mean in the index, cls in the folder``."""
-    names = sorted({*index.fields, *folder.fields})
+    names = sorted({*stored.fields, *folder.fields})
     return [
-        f"{name}: {_quoted(index, name)} in the index, {_quoted(folder, name)} in the folder"
+        f"{name}: {_quoted(stored, name)} in the {stored_in}, {_quoted(folder, name)} in the folder"
         for name in names
-        if index.fields.get(name) != folder.fields.get(name)
+        if stored.fields.get(name) != folder.fields.get(name)
     ]
 
 
@@ -119,12 +119,19 @@ def _quoted(fingerprint: Fingerprint, name: str) -> str:
     return value or "none"
 
 
-def _weights(folder: Path) -> str:
+def weights_digest(folder: Path) -> str:
+    """Return the field ``weights`` of a checked model folder."""
     lines = [f"{path.relative_to(folder).as_posix()} {storage.digest(path).sha256}\n" for path in weight_files(folder)]
     return "sha256:" + _sha256("".join(lines))
 
 
-def _tokenizer(transformer: Path) -> str:
+def tokenizer_digest(transformer: Path) -> str:
+    """Return the field ``tokenizer`` of the folder of a transformer.
+
+    Raises:
+        ConfigError: When it has no ``tokenizer.json``.
+        ArtifactCorrupt: When a file of the tokenizer does not parse.
+    """
     path = transformer / "tokenizer.json"
     if not path.is_file():
         raise ConfigError(
@@ -141,15 +148,17 @@ def _tokenizer(transformer: Path) -> str:
     return "sha256:" + _sha256(_canonical(definition))
 
 
-def _architecture(transformer: Path, settings: TowerSettings) -> str:
-    config = storage.read_json(transformer / "config.json", foreign=True)
+def network_settings(transformer: Path) -> str:
+    """Return what shapes a transformer's arithmetic: keys of its ``config.json``, and which output is read."""
+    config = read_optional_json(transformer / "config.json")
     shaping = {
         key: value
         for key, value in sorted(config.items())
         if value is not None and key not in NOT_ARITHMETIC and "dropout" not in key
     }
-    network = ", ".join(f"{key}={value}" for key, value in shaping.items())
-    return f"{settings.modules}; {network}"
+    modalities = read_optional_json(transformer / "sentence_bert_config.json").get("modality_config")
+    shaping |= {"modalities": _canonical(modalities)} if isinstance(modalities, dict) else {}
+    return ", ".join(f"{key}={value}" for key, value in shaping.items())
 
 
 def _text_template(text: TextConfig) -> str:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from indexing import storage
 from indexing.errors import ConfigError
 from retrieval.config import EncoderConfig
 from retrieval.models import ModelModule, check_model_folder, read_optional_json
@@ -40,6 +39,7 @@ class TowerSettings:
         product_max_tokens: Longest product text, special tokens included; the rest is cut.
         pooling: How token vectors become one: ``mean``, ``cls``, ...; several are joined by ``+``.
         prompt_pooled: Whether the tokens of the prompt take part in the pooling.
+        normalised: Whether the model itself ends with unit length; the encoder makes it so either way.
         dimension: Length of the output vectors.
         modules: The modules in order with what shapes them, such as ``Transformer > Pooling > Dense(384, 128, Tanh)``.
     """
@@ -50,6 +50,7 @@ class TowerSettings:
     product_max_tokens: int
     pooling: str
     prompt_pooled: bool
+    normalised: bool
     dimension: int
     modules: str
 
@@ -77,17 +78,15 @@ def read_settings(folder: Path, encoder: EncoderConfig) -> TowerSettings:
         product_max_tokens=product_max,
         pooling=pooling,
         prompt_pooled=prompt_pooled,
+        normalised=modules[-1].kind == "Normalize",
         dimension=min(width, own.get("truncate_dim") or width),
-        modules=" > ".join(_describe(folder, module) for module in modules),
+        modules=" > ".join(describe_module(folder, module) for module in modules),
     )
 
 
 def _max_tokens(transformer: Path, encoder: EncoderConfig) -> tuple[int, int]:
-    positions = _stated(storage.read_json(transformer / "config.json", foreign=True).get("max_position_embeddings"))
     own = read_optional_json(transformer / "sentence_bert_config.json")
-    tokenizer = read_optional_json(transformer / "tokenizer_config.json")
-    shared = _stated(own.get("max_seq_length")) or _stated(tokenizer.get("model_max_length"))
-    longest = min(shared or positions, positions or shared)
+    longest, positions = longest_text(transformer)
     lengths = (
         encoder.query_max_tokens or own.get("query_length") or longest,
         encoder.product_max_tokens or own.get("document_length") or longest,
@@ -100,6 +99,15 @@ def _max_tokens(transformer: Path, encoder: EncoderConfig) -> tuple[int, int]:
                 f"encoder.{name}={length} is more than the {positions} positions of the model in {transformer}"
             )
     return lengths
+
+
+def longest_text(transformer: Path) -> tuple[int, int]:
+    """Return the longest text in tokens that a transformer's folder states, and its positions; 0 for none."""
+    positions = _stated(read_optional_json(transformer / "config.json").get("max_position_embeddings"))
+    own = read_optional_json(transformer / "sentence_bert_config.json")
+    tokenizer = read_optional_json(transformer / "tokenizer_config.json")
+    shared = _stated(own.get("max_seq_length")) or _stated(tokenizer.get("model_max_length"))
+    return min(shared or positions, positions or shared), positions
 
 
 def _stated(length: object) -> int:
@@ -129,7 +137,8 @@ def _module_config(folder: Path, modules: tuple[ModelModule, ...], kind: str) ->
     return {} if found is None else read_optional_json(folder / found.folder / "config.json")
 
 
-def _describe(folder: Path, module: ModelModule) -> str:
+def describe_module(folder: Path, module: ModelModule) -> str:
+    """Return a module in words: its kind, for a Dense layer with its settings."""
     if module.kind != "Dense":
         return module.kind
     config = read_optional_json(folder / module.folder / "config.json")

@@ -7,22 +7,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from indexing import storage
 from indexing.config import IndexConfig
-from indexing.errors import ArtifactCorrupt, ConfigError, FingerprintMismatch, InvalidQuery
-from indexing.faiss_index import open_index
+from indexing.errors import ConfigError, FingerprintMismatch, InvalidQuery
 from indexing.types import BoolVector, FloatMatrix, Vectors
 from indexing.vectors import check_vectors
 from rerank.config import CrossEncoderConfig, RerankerConfig
+from rerank.fingerprint import reranker_fingerprint
 from rerank.reranker import PassThrough, Ranked, Reranker, open_reranker, rerank
 from retrieval.config import EncoderConfig, FusionConfig, LexicalConfig, RuntimeConfig, TextConfig
 from retrieval.fingerprint import Fingerprint, differences, tower_fingerprint
-from retrieval.lexical import LexicalIndex
 from retrieval.products import ProductTable
 from retrieval.retriever import Recall, Retriever
 from retrieval.text import TextTemplate
-from shortlist.building.canary import check_canary
 from shortlist.bundle import Bundle
+from shortlist.canary import Canary, check_first_stage, check_reranker, check_tower, read_canary
+from shortlist.first_stage import open_first_stage
+from shortlist.manifest import CANARY_FILE
 from shortlist.stored import thaw
 
 BOTH_SOURCES = ("dense", "lexical")
@@ -187,37 +187,24 @@ def load_generation(
     """
     manifest = bundle.manifest
     text = thaw("text", manifest.text, TextConfig)
-    products = ProductTable.open(bundle.folder / "products.parquet")
-    dim = int(manifest.vectors["dim"])
-    rows = storage.map_array(bundle.folder / "rows", "<i8", (products.count,))
-    stored = sum(segment.count for segment in manifest.segments)
-    if products.count and not 0 <= int(rows.min()) <= int(rows.max()) < stored:
-        raise ArtifactCorrupt(f"{bundle.folder / 'rows'} points outside the {stored} vectors that the manifest lists")
-    view = bundle.open_vectors().view(rows)
+    fusion = thaw("fusion", manifest.fusion, FusionConfig)
     thaw("index", dict(manifest.index["config"]), IndexConfig)
-    index = bundle.folder / "index"
-    dense = open_index(index, view, tie_rank=products.tie_rank, threads=runtime.threads, verify=False)  # done already
-    if dense.count != products.count:
-        raise ArtifactCorrupt(
-            f"{bundle.folder}: the index holds {dense.count} vectors, products.parquet {products.count} rows"
-        )
-    tower = _tower(bundle, text, runtime, encoder, dim)
-    retriever = Retriever(
-        encoder=tower,
-        dense=dense,
-        lexical=LexicalIndex.open(bundle.folder / "lexical"),
-        products=products,
-        fusion=thaw("fusion", manifest.fusion, FusionConfig),
-    )
     thaw("lexical", manifest.lexical, LexicalConfig)
-    template = TextTemplate(text)
-    reranker = _reranker(bundle, runtime) if reranking else PassThrough()
+    stage = open_first_stage(bundle.folder, bundle.open_vectors(), threads=runtime.threads)
+    products, template = stage.products, TextTemplate(text)
+    canary = read_canary(bundle.folder / CANARY_FILE)
+    tower = _tower(bundle, text, runtime, encoder, canary)
+    retriever = stage.retriever(fusion, tower)
+    check_first_stage(canary, retriever, products, overlap=float(manifest.canary["overlap"]))
+    reranker: Reranker = PassThrough()
+    if reranking:
+        reranker = _reranker(bundle, runtime, canary, products, template)
     return Generation(
         name=manifest.version,
         bundle=bundle,
         template=template,
         products=products,
-        vectors=view,
+        vectors=stage.vectors,
         retriever=retriever,
         reranker=reranker,
         tower=tower,
@@ -226,10 +213,10 @@ def load_generation(
 
 
 def _tower(
-    bundle: Bundle, text: TextConfig, runtime: RuntimeConfig, given: Path | EncodeQueries | None, dim: int
+    bundle: Bundle, text: TextConfig, runtime: RuntimeConfig, given: Path | EncodeQueries | None, canary: Canary
 ) -> QueryTower | None:
     if callable(given):
-        tower: QueryTower = CallableTower(given, dim)
+        tower: QueryTower = CallableTower(given, int(bundle.manifest.vectors["dim"]))
     elif bundle.manifest.encoder is None:
         if given is not None:
             raise ConfigError(
@@ -244,9 +231,8 @@ def _tower(
         config = replace(config, model=str(folder))
         _require_fingerprint(bundle, config, folder, text)
         tower = DualEncoder.open(config, runtime)
-    if bundle.manifest.canary["file"]:
-        canary = bundle.folder / str(bundle.manifest.canary["file"])
-        check_canary(canary, tower.encode_queries, cosine=float(bundle.manifest.canary["cosine"]))
+    if bundle.manifest.encoder is not None:  # else the canary's vectors are products', which no query gives again
+        check_tower(canary, tower.encode_queries, cosine=float(bundle.manifest.canary["cosine"]))
     return tower
 
 
@@ -261,11 +247,23 @@ def _require_fingerprint(bundle: Bundle, config: EncoderConfig, folder: Path, te
         )
 
 
-def _reranker(bundle: Bundle, runtime: RuntimeConfig) -> Reranker:
+def _reranker(
+    bundle: Bundle, runtime: RuntimeConfig, canary: Canary, products: ProductTable, template: TextTemplate
+) -> Reranker:
     config: Any = thaw("reranker", bundle.manifest.reranker, RerankerConfig)
-    if isinstance(config, CrossEncoderConfig):
-        config = replace(config, model=str(bundle.folder / "reranker"))
-    return open_reranker(config, runtime)
+    if not isinstance(config, CrossEncoderConfig):
+        return PassThrough()
+    folder = bundle.folder / "reranker"
+    recorded = Fingerprint(bundle.manifest.reranker_fingerprint)
+    different = differences(recorded, reranker_fingerprint(folder, config), stored_in="manifest")
+    if different:
+        raise FingerprintMismatch(
+            f"the cross-encoder in {folder} is not the one that {bundle.manifest.version} was built with: "
+            f"{'; '.join(different)}. Rebuild with: shortlist build"
+        )
+    reranker = open_reranker(replace(config, model=str(folder)), runtime)
+    check_reranker(canary, reranker.score, products, template, spread=float(bundle.manifest.canary["spread"]))
+    return reranker
 
 
 def _pair_ms(reranker: Reranker, products: ProductTable, template: TextTemplate) -> float:

@@ -17,9 +17,11 @@ FORMAT = 1
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,3}")
 """Names a manifest may list: relative, no leading dot, so no path can leave the bundle."""
 
+CANARY_FILE = "canary.json"
+
 OWN_FILES = frozenset(
     {
-        "rows", "products.parquet", "quarantine.jsonl", "canary.json",
+        "rows", "products.parquet", "quarantine.jsonl", CANARY_FILE,
         "index/faiss.index", "index/distinct.i64", "index/index.json",
         "lexical/postings.json", "lexical/vocabulary.txt", "lexical/offsets.i64", "lexical/rows.i32",
         "lexical/frequencies.i32", "lexical/lengths.i32", "lexical/bm25.json",
@@ -80,7 +82,8 @@ class Manifest:
         lexical: BM25 parameters, frozen.
         fusion: First fusion, frozen.
         reranker: The cross-encoder's configuration, frozen, with ``folder``; or of kind ``none``.
-        canary: Stored queries' file and the cosine within which they must be reproduced.
+        reranker_fingerprint: Field -> value of the cross-encoder; empty when there is none.
+        canary: File of what the version must answer, and how far an answer may be off.
         files: Every file of the version but the manifest itself.
     """
 
@@ -97,6 +100,7 @@ class Manifest:
     lexical: dict[str, Any]
     fusion: dict[str, Any]
     reranker: dict[str, Any]
+    reranker_fingerprint: Mapping[str, str]
     canary: Mapping[str, Any]
     files: Mapping[str, FileDigest]
 
@@ -119,8 +123,8 @@ def parse_manifest(values: object, *, where: str) -> Manifest:
         where: Path for messages.
 
     Raises:
-        ArtifactCorrupt: Not an object, or a field is missing or of another shape.
-        ArtifactIncompatible: Written in another format version.
+        ArtifactCorrupt: Not an object, or a field is of another shape.
+        ArtifactIncompatible: Written in another format version, or before it had all its fields.
         ArtifactUntrusted: Unknown fields, or file names that could leave the bundle.
     """
     if not isinstance(values, dict) or "format" not in values:
@@ -132,8 +136,8 @@ def parse_manifest(values: object, *, where: str) -> Manifest:
     expected = {field.name for field in fields(Manifest)}
     if set(values) != expected:
         missing, unknown = sorted(expected - set(values)), sorted(set(values) - expected)
-        kind = ArtifactUntrusted if unknown else ArtifactCorrupt
-        raise kind(f"{where}: missing fields {missing}, unknown fields {unknown}")
+        kind = ArtifactUntrusted if unknown else ArtifactIncompatible  # an older release knew fewer fields
+        raise kind(f"{where}: missing fields {missing}, unknown fields {unknown}; rebuild with: shortlist build")
     _require_shapes(values, where)
     try:
         files = {name: _digest(digest) for name, digest in values["files"].items()}
@@ -151,6 +155,7 @@ def parse_manifest(values: object, *, where: str) -> Manifest:
         folder, _, inside = name.partition("/")
         if name not in OWN_FILES and not (folder in MODEL_FOLDERS and is_model_file(PurePosixPath(inside))):
             raise ArtifactUntrusted(f"{where} lists the file {name!r}, which no build of this release writes")
+    _require_canary(manifest, where)
     return manifest
 
 
@@ -178,10 +183,15 @@ SHAPES: dict[str, dict[str, type]] = {
     "lexical": {"kind": str},
     "fusion": {"kind": str},
     "reranker": {"kind": str},
-    "canary": {"file": str, "cosine": float},
+    "reranker_fingerprint": {},
+    "canary": {"file": str, "cosine": float, "overlap": float, "spread": float},
     "files": {},
 }
 """Part of a manifest -> keys that opening reads, with their types; the rest of each part is for people."""
+
+
+TOLERANCES = {"cosine": (1e-9, 1, "(0, 1]"), "overlap": (0.5, 1, "[0.5, 1]"), "spread": (0, 10, "[0, 10]")}
+"""Tolerance of the canary -> smallest and largest value that proves anything, and both in words."""
 
 
 def _require_shapes(values: dict[str, Any], where: str) -> None:
@@ -193,11 +203,19 @@ def _require_shapes(values: dict[str, Any], where: str) -> None:
         for key, kind in keys.items():
             if not isinstance(found.get(key), (int, float) if kind is float else kind):
                 raise ArtifactCorrupt(f"{where}: {part}.{key} must be of type {kind.__name__}, got {found.get(key)!r}")
-    encoder, canary = values["encoder"], values["canary"]["file"]
+    encoder = values["encoder"]
     if not (encoder is None or isinstance(encoder, dict)) or not isinstance(values["version"], str):
         raise ArtifactCorrupt(f"{where}: encoder must be an object or null, and version a string")
-    if canary not in (values["files"] if encoder is not None else {"": None, **values["files"]}):
-        raise ArtifactUntrusted(f"{where}: a bundle with an encoder has stored queries among its files, got {canary!r}")
+
+
+def _require_canary(manifest: Manifest, where: str) -> None:
+    """Refuse a version that nothing would be asked of, or that any answer would do for."""
+    if manifest.canary["file"] != CANARY_FILE or CANARY_FILE not in manifest.files:
+        found = manifest.canary["file"]
+        raise ArtifactUntrusted(f"{where}: a bundle has a canary among its files, {CANARY_FILE}, got {found!r}")
+    for name, (least, most, interval) in TOLERANCES.items():
+        if not least <= manifest.canary[name] <= most:
+            raise ArtifactCorrupt(f"{where}: canary.{name} must be in {interval}, got {manifest.canary[name]}")
 
 
 def _require_whole_vectors(manifest: Manifest, where: str) -> None:

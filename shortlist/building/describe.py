@@ -29,6 +29,7 @@ def describe(
     catalogue: dict[str, Any],
     tokens: TokenCounts,
     fingerprint: Fingerprint,
+    reranker: Fingerprint,
     store: VectorStore,
     rows: IntVector,
     index: Mapping[str, Any],
@@ -44,17 +45,18 @@ def describe(
         catalogue: As ``catalogue_record`` returns it.
         tokens: Counts of the encoder's tokenizer.
         fingerprint: Of what made the vectors.
+        reranker: Fingerprint of the cross-encoder; without fields when there is none.
         store: The vector store that the version points into.
         rows: Store row of every product, int64 [n].
         index: Summary of the index.
-        canary: File and tolerance of the stored queries.
+        canary: File and tolerances of what the version must answer.
         files: Every file of the version, relative names.
         seconds: Per stage.
 
     Returns:
         The manifest; apart from ``version`` and ``created`` it depends on the content alone.
     """
-    reranker = freeze("reranker", config.reranker)
+    frozen = freeze("reranker", config.reranker)
     content: dict[str, Any] = {
         "format": FORMAT,
         "catalogue": catalogue,
@@ -70,7 +72,8 @@ def describe(
         "index": index,
         "lexical": freeze("lexical", config.lexical),
         "fusion": freeze("fusion", config.fusion),
-        "reranker": reranker | ({"model": "reranker"} if "model" in reranker else {}),
+        "reranker": frozen | ({"model": "reranker"} if "model" in frozen else {}),
+        "reranker_fingerprint": dict(reranker.fields),
         "canary": canary,
     }
     ordered = dict(sorted(files.items()))

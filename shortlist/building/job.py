@@ -1,6 +1,6 @@
 """Job ``build``: read, encode, index, check, publish. A reader sees the version before or the version after."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from indexing.storage import FileDigest
 from indexing.types import FloatMatrix
 from indexing.vectors import VectorStore
 from rerank.config import CrossEncoderConfig, RerankerConfig
+from rerank.fingerprint import reranker_fingerprint
+from rerank.reranker import open_reranker
 from retrieval.catalog import Catalog, open_catalog
 from retrieval.encoder import DualEncoder
 from retrieval.fingerprint import Fingerprint, tower_fingerprint
@@ -21,13 +23,12 @@ from retrieval.products import ProductTable
 from retrieval.survey import token_warnings
 from retrieval.text import TextTemplate
 from retrieval.tokens import TokenCounter
-from shortlist.building.canary import write_canary
 from shortlist.building.copying import copy_folder
 from shortlist.building.describe import catalogue_record, describe
 from shortlist.building.index import BuiltIndex, build_dense_index
 from shortlist.building.ingest import Ingested, ingest, product_counter
 from shortlist.building.report import BuildReport
-from shortlist.building.sample import sample_queries
+from shortlist.building.sample import canary_queries, sample_queries
 from shortlist.building.vectors import (
     AGREEMENT_SAMPLE,
     Encoded,
@@ -39,7 +40,10 @@ from shortlist.building.vectors import (
     store_path,
 )
 from shortlist.bundle import LOCK, STAGING, Bundle, open_bundle, publish
+from shortlist.canary import APPROXIMATE_OVERLAP, Score, record_canary, write_canary
 from shortlist.config import BuildConfig
+from shortlist.first_stage import open_first_stage
+from shortlist.manifest import CANARY_FILE
 from shortlist.progress import progress, say
 
 
@@ -106,8 +110,8 @@ class _Build:
         with self.report.timed("index"):
             index = self._index(products, store, encoded, encoder)
         with self.report.timed("models"):
-            canary = self._canary(products, encoder)
             self._models(encoder)
+            canary = self._canary(products, store, encoder)
         with self.report.timed("publish"):
             self._publish(ingested, store, encoded, index, canary, products)
         return self.report
@@ -199,12 +203,39 @@ class _Build:
         self.report.index = dict(built.summary)
         return built
 
-    def _canary(self, products: ProductTable, encoder: DualEncoder | None) -> dict[str, Any]:
-        if encoder is None:
-            return {"cosine": 0.0, "file": ""}
-        sample = sample_queries(self.catalog, products, count=self.config.canary_queries)
-        self.files["canary.json"] = write_canary(self.staging / "canary.json", sample.texts, encoder.encode_queries)
-        return {"cosine": self.config.canary_cosine, "file": "canary.json"}
+    def _canary(self, products: ProductTable, store: VectorStore, encoder: DualEncoder | None) -> dict[str, Any]:
+        """Open what was written and keep what it answers; without an encoder, to products' own vectors."""
+        stage = open_first_stage(self.staging, store, threads=self.config.runtime.threads, products=products)
+        queries = canary_queries(self.catalog, products, count=self.config.canary_queries)
+        own = np.linspace(0, products.count - 1, num=len(queries)).astype(np.int64)
+        canary = record_canary(
+            queries,
+            encoder.encode_queries(queries) if encoder is not None else stage.vectors.take(own),
+            stage.retriever(self.config.fusion),
+            products,
+            template=self.template,
+            score=self._score(),
+        )
+        self.files[CANARY_FILE] = write_canary(self.staging / CANARY_FILE, canary)
+        return {
+            "file": CANARY_FILE,
+            "cosine": self.config.canary_cosine,
+            "overlap": 1.0 if stage.dense.record.plan.kind == "flat" else APPROXIMATE_OVERLAP,
+            "spread": self.config.canary_spread,
+        }
+
+    def _score(self) -> Score | None:
+        """Open the cross-encoder that was copied, if there is one."""
+        config = self.config.reranker
+        if not isinstance(config, CrossEncoderConfig):
+            return None
+        return open_reranker(replace(config, model=str(self.staging / "reranker")), self.config.runtime).score
+
+    def _reranker_fingerprint(self) -> Fingerprint:
+        config = self.config.reranker
+        if not isinstance(config, CrossEncoderConfig):
+            return Fingerprint({})
+        return reranker_fingerprint(self.staging / "reranker", config)
 
     def _models(self, encoder: DualEncoder | None) -> None:
         if encoder is not None:
@@ -237,6 +268,7 @@ class _Build:
             catalogue=catalogue_record(self.catalog),
             tokens=ingested.tokens,
             fingerprint=self._fingerprint(ingested, store),
+            reranker=self._reranker_fingerprint(),
             store=store,
             rows=encoded.rows,
             index=index.summary,

@@ -7,8 +7,10 @@ choice, and the manifest says which was used.
 from dataclasses import dataclass
 from typing import TypeVar
 
+from indexing.errors import InvalidQuery
 from retrieval.catalog import Catalog
 from retrieval.products import ProductTable
+from retrieval.text import normalise_query
 
 T = TypeVar("T")
 
@@ -32,6 +34,22 @@ def sample_queries(catalog: Catalog, products: ProductTable, *, count: int) -> Q
     rows = _spread(list(range(products.count)), count)
     texts = (" ".join(products.get(row).title.split()[:TITLE_WORDS]) for row in rows)
     return QuerySample(tuple(dict.fromkeys(texts)), f"the first {TITLE_WORDS} words of titles")
+
+
+def canary_queries(catalog: Catalog, products: ProductTable, *, count: int) -> tuple[str, ...]:
+    """Return queries for the canary, normalised; those that a search would refuse are left out.
+
+    There is always one, if only a letter.
+    """
+    texts = sample_queries(catalog, products, count=count).texts
+    return tuple(dict.fromkeys(filter(None, map(_searchable, texts)))) or ("a",)
+
+
+def _searchable(text: str) -> str:
+    try:
+        return normalise_query(text)
+    except InvalidQuery:
+        return ""
 
 
 def _spread(values: list[T], count: int) -> list[T]:

@@ -24,6 +24,7 @@ from shortlist.manifest import FORMAT, Manifest, store_name
 VERSION = "2026-11-22T131200Z-9f3c1a"
 FINGERPRINT = {"weights": "none"}
 STORE = store_name(FINGERPRINT)
+CANARY = {"file": "canary.json", "cosine": 0.999, "overlap": 1.0, "spread": 0.25}
 NEXT = "2026-11-22T131300Z-000001"
 
 
@@ -36,6 +37,7 @@ def make_version(root: Path, version: str, *, content: bytes = b"rows of " + byt
     storage.make_folder(staging / "index")
     files = {
         "rows": storage.write_bytes(staging / "rows", content),
+        "canary.json": storage.write_json(staging / "canary.json", {}),
         "index/index.json": storage.write_json(staging / "index" / "index.json", {"kind": "flat"}),
     }
     manifest = Manifest(
@@ -56,7 +58,8 @@ def make_version(root: Path, version: str, *, content: bytes = b"rows of " + byt
         lexical={"kind": "bm25"},
         fusion={"kind": "rrf"},
         reranker={"kind": "none"},
-        canary={"file": "", "cosine": 0.0},
+        reranker_fingerprint={},
+        canary=CANARY,
         files=files,
     )
     publish(root, staging, manifest)
@@ -278,9 +281,13 @@ def test_a_manifest_record_and_its_json_are_inverse(root: Path):
         ({"vectors": {"store": STORE, "dim": 4, "segments": []}}, "expected those of a store from its first on"),
         ({"vectors": {"store": "vectors/other", "dim": 4, "segments": []}}, "takes its vectors from 'vectors/other'"),
         ({"fingerprint": {"weights": "others"}}, "its fingerprint names"),
-        ({"canary": {"file": "../../x", "cosine": 0.9}}, "has stored queries among its files"),
-        ({"encoder": {"kind": "encoder"}}, "a bundle with an encoder has stored queries among its files, got ''"),
+        ({"canary": CANARY | {"file": "../../x"}}, "has a canary among its files, canary.json, got '../../x'"),
+        ({"canary": CANARY | {"file": ""}}, "has a canary among its files, canary.json, got ''"),
         ({"canary": {}}, r"canary\.file must be of type str, got None"),
+        ({"canary": CANARY | {"cosine": 0.0}}, r"canary\.cosine must be in \(0, 1\], got 0\.0"),
+        ({"canary": CANARY | {"overlap": 0.4}}, r"canary\.overlap must be in \[0\.5, 1\], got 0\.4"),
+        ({"canary": CANARY | {"spread": -1.0}}, r"canary\.spread must be in \[0, 10\], got -1\.0"),
+        ({"reranker_fingerprint": []}, "reranker_fingerprint must be an object, got list"),
         ({"version": 7}, "version a string"),
         ({"files": []}, "files must be an object"),
     ],

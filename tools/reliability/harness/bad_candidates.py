@@ -12,7 +12,7 @@ Nothing that a serving process has mapped is written to: the live version's file
 by rename and put back at the end. The bundle needs an encoder, a cross-encoder and a flat index.
 """
 
-# ruff: noqa: D103 - the names of the kinds say what is wrong with them
+# ruff: noqa: ANN401, D103 - tables and models are untyped here; the names of the kinds say what is wrong with them
 
 import json
 import os
@@ -299,12 +299,7 @@ def products_are_no_parquet(draft: Draft) -> None:
 
 @bad("artifact_corrupt")
 def products_are_one_fewer(draft: Draft) -> None:
-    import pyarrow.parquet as pq
-
-    path = draft.folder / "products.parquet"
-    table = pq.read_table(path)
-    pq.write_table(table.slice(1), path, write_page_checksum=True)
-    draft.fit()
+    _change_products(draft, lambda table: table.slice(1))
 
 
 @bad("artifact_corrupt")
@@ -371,6 +366,109 @@ def reranker_brings_a_pickle(draft: Draft) -> None:
 def reranker_weights_are_not_numbers(draft: Draft) -> None:
     _change_weights(draft, "reranker", lambda words: words * float("nan"))
     draft.fit()
+    _fit_reranker(draft)
+
+
+@bad("fingerprint_mismatch")
+def reranker_weights_are_others(draft: Draft) -> None:
+    _change_weights(draft, "reranker", lambda words: words[::-1])
+    draft.fit()
+
+
+@bad("fingerprint_mismatch")
+def reranker_weights_are_others_and_the_fingerprint_fits(draft: Draft) -> None:
+    _change_weights(draft, "reranker", lambda words: words[::-1])
+    draft.fit()
+    _fit_reranker(draft)
+
+
+@bad("fingerprint_mismatch")
+def reranker_reads_less(draft: Draft) -> None:
+    draft.change_manifest(lambda manifest: manifest["reranker"].update(max_tokens=8))
+
+
+@bad("fingerprint_mismatch")
+def reranker_weighs_more(draft: Draft) -> None:
+    draft.change_manifest(lambda manifest: manifest["reranker"].update(weight=0.9))
+
+
+@bad("artifact_corrupt")
+def index_holds_the_vectors_in_another_order(draft: Draft) -> None:
+    import faiss
+
+    path = draft.folder / "index" / "faiss.index"
+    before = faiss.read_index(str(path))
+    after = faiss.IndexFlatIP(before.d)
+    after.add(before.reconstruct_n(0, before.ntotal)[::-1].copy())
+    faiss.write_index(after, str(path))
+    draft.fit()
+
+
+@bad("artifact_corrupt")
+def rows_are_in_another_order(draft: Draft) -> None:
+    draft.change("rows", lambda content: content[8:] + content[:8])
+    draft.fit()
+
+
+@bad("artifact_corrupt")
+def vectors_are_others(draft: Draft) -> None:
+    import numpy as np
+
+    path, record = draft.store / "segment-000000.f32", draft.store / "segment-000000.json"
+    dim = draft.manifest["vectors"]["dim"]
+    vectors = np.fromfile(path, dtype="<f4").reshape(-1, dim)
+    draft.change_shared(path, np.ascontiguousarray(vectors[::-1]).tobytes())
+    said = json.loads(record.read_bytes())
+    draft.change_shared(record, json.dumps(said | {"vectors": asdict(storage.digest(path))}).encode())
+
+    def fit(manifest: dict[str, Any]) -> None:
+        digests = {"vectors": asdict(storage.digest(path)), "record": asdict(storage.digest(record))}
+        manifest["vectors"]["segments"][0].update(digests)
+
+    draft.change_manifest(fit)
+
+
+@bad("artifact_corrupt")
+def lexical_counts_are_others(draft: Draft) -> None:
+    draft.change("lexical/frequencies.i32", lambda content: (9).to_bytes(4, "little") * (len(content) // 4))
+    draft.fit()
+
+
+@bad("artifact_corrupt")
+def lexical_constants_are_others(draft: Draft) -> None:
+    draft.change_json("lexical/bm25.json", lambda constants: constants.update(b=0.0))
+    draft.fit()
+
+
+@bad("artifact_corrupt")
+def fusion_is_another(draft: Draft) -> None:
+    draft.change_manifest(lambda manifest: manifest.update(fusion={"kind": "rrf", "constant": 7.0}))
+
+
+@bad("artifact_corrupt")
+def product_prices_are_others(draft: Draft) -> None:
+    def cheaper(table: Any) -> Any:
+        import pyarrow as pa
+
+        column = table.schema.get_field_index("price")
+        return table.set_column(column, "price", pa.array([0.01] * table.num_rows))
+
+    _change_products(draft, cheaper)
+
+
+@bad("artifact_corrupt")
+def product_ids_are_swapped(draft: Draft) -> None:
+    def swapped(table: Any) -> Any:
+        column = table.schema.get_field_index("product_id")
+        return table.set_column(column, "product_id", table["product_id"].take(list(range(table.num_rows))[::-1]))
+
+    _change_products(draft, swapped)
+
+
+@bad("artifact_untrusted")
+def canary_is_missing(draft: Draft) -> None:
+    (draft.folder / "canary.json").unlink()
+    draft.fit()
 
 
 @bad("artifact_corrupt")
@@ -390,6 +488,15 @@ def _write_index(draft: Draft, make: Callable[[Any, int], Any], *, count: int) -
     index = make(faiss, int(draft.manifest["vectors"]["dim"]))
     index.add(np.ones((count, index.d), dtype=np.float32))
     faiss.write_index(index, str(draft.folder / "index" / "faiss.index"))
+    draft.fit()
+
+
+def _change_products(draft: Draft, change: Callable[[Any], Any]) -> None:
+    import pyarrow.parquet as pq
+
+    path = draft.folder / "products.parquet"
+    table = pq.read_table(path)
+    pq.write_table(change(table), path, write_page_checksum=True)
     draft.fit()
 
 
@@ -413,3 +520,13 @@ def _fingerprint_of(draft: Draft) -> dict[str, str]:
     manifest = draft.manifest
     text, encoder = thaw("text", manifest["text"], TextConfig), thaw("encoder", manifest["encoder"], EncoderConfig)
     return dict(tower_fingerprint(draft.folder / "encoder", encoder, text).fields)
+
+
+def _fit_reranker(draft: Draft) -> None:
+    from rerank.config import CrossEncoderConfig
+    from rerank.fingerprint import reranker_fingerprint
+    from shortlist.stored import thaw
+
+    config = thaw("reranker", draft.manifest["reranker"], CrossEncoderConfig)
+    fingerprint = dict(reranker_fingerprint(draft.folder / "reranker", config).fields)
+    draft.change_manifest(lambda manifest: manifest.update(reranker_fingerprint=fingerprint))
