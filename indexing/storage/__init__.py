@@ -12,6 +12,7 @@ from indexing.storage.publishing import adopt, adopt_folder, publish_folder
 from indexing.storage.reading import FileDigest, digest, map_array, parse_json, read_bytes, read_json
 from indexing.storage.writing import (
     FileWriter,
+    create_bytes,
     link_or_copy,
     replace_bytes,
     replace_json,
@@ -27,6 +28,7 @@ __all__ = [
     "Hold",
     "adopt",
     "adopt_folder",
+    "create_bytes",
     "digest",
     "exclusive_lock",
     "hold",

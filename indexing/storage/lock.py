@@ -14,11 +14,12 @@ from indexing.storage.filesystem import explained, system
 from indexing.storage.reading import read_bytes
 
 _LONGEST_NOTE_BYTES = 4096  # a holder's note is some 150 bytes; more than this is not one
+_TRY_AGAIN_S = 0.005  # a holder that is waited for writes and syncs one small file: some milliseconds
 _LOOKS, _LOOK_AGAIN_S = 50, 0.01  # a holder writes its note within a millisecond; half a second is for busy machines
 
 
 @contextmanager
-def exclusive_lock(path: Path, *, purpose: str) -> Iterator[None]:
+def exclusive_lock(path: Path, *, purpose: str, wait_s: float = 0.0) -> Iterator[None]:
     """Hold the lock of ``path`` for the length of a ``with`` block.
 
     The file stays when the lock is released (removing it would race with the next taker); its content names the holder.
@@ -26,6 +27,7 @@ def exclusive_lock(path: Path, *, purpose: str) -> Iterator[None]:
     Args:
         path: The lock file, created when absent; its folder must exist.
         purpose: What the lock is held for, shown to whoever comes second (``"build icecat"``).
+        wait_s: Seconds to wait for another holder before giving up.
 
     Raises:
         BuildLocked: If another process, or this one, holds it; the message names pid, host, purpose and since when.
@@ -35,10 +37,7 @@ def exclusive_lock(path: Path, *, purpose: str) -> Iterator[None]:
         descriptor = system().open(path, os.O_RDWR | os.O_CREAT)
     try:
         with explained("lock", path):
-            try:
-                system().lock(descriptor)
-            except BlockingIOError:
-                raise BuildLocked(f"{path} is held by {_holder(path)}; wait for it, or stop that process") from None
+            _take(path, descriptor, wait_s)
             _note(descriptor, purpose)
         try:
             yield
@@ -49,6 +48,19 @@ def exclusive_lock(path: Path, *, purpose: str) -> Iterator[None]:
     finally:
         with suppress(OSError):
             system().close(descriptor)
+
+
+def _take(path: Path, descriptor: int, wait_s: float) -> None:
+    give_up = time.monotonic() + wait_s
+    while True:
+        try:
+            system().lock(descriptor)
+        except BlockingIOError:
+            if time.monotonic() < give_up:
+                time.sleep(_TRY_AGAIN_S)
+                continue
+            raise BuildLocked(f"{path} is held by {_holder(path)}; wait for it, or stop that process") from None
+        return
 
 
 def _note(descriptor: int, purpose: str) -> None:

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from indexing.errors import (
+    CommitUncertain,
     StorageError,
 )
 from indexing.storage.filesystem import closing, explained, system
-from indexing.storage.folders import confirm
+from indexing.storage.folders import confirm, exists
 from indexing.storage.reading import FileDigest, chunks, reading
 
 Content: TypeAlias = bytes | bytearray | memoryview | npt.NDArray[Any]
@@ -116,14 +117,32 @@ def replace_bytes(path: Path, content: Content) -> FileDigest:
         StorageFull, StorageError: The old content stands.
         CommitUncertain: The new content is visible, but the sync of its folder failed.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    temporary = _temporary(path)
+    written = write_bytes(temporary, content)
+    _rename(temporary, path)
+    confirm(path)
+    return written
+
+
+def create_bytes(path: Path, content: Content) -> FileDigest:
+    """Make a new file appear whole: a reader, or the next boot, sees all of it or none.
+
+    Two callers of one name must not meet: hold a lock. What a killed process leaves ends in ``.tmp``.
+
+    Raises:
+        StorageFull, StorageError: If there is a file of that name, or something fails; there is no new file.
+        CommitUncertain: The file is visible, but the sync of its folder failed; or a failed rename took place.
+    """
+    with explained("create", path):
+        if exists(path):
+            raise OSError(errno.EEXIST, "it exists already")
+    temporary = _temporary(path)
     written = write_bytes(temporary, content)
     try:
-        with explained("rename", path):
-            system().rename(temporary, path)
-    except StorageError:
-        with suppress(OSError):
-            system().unlink(temporary)
+        _rename(temporary, path)
+    except StorageError as error:
+        if _may_exist(path):
+            raise CommitUncertain(f"{path} may be in place although its rename failed: {error}") from error
         raise
     confirm(path)
     return written
@@ -150,6 +169,27 @@ def link_or_copy(source: Path, target: Path) -> None:
         with reading(source) as descriptor, writer(target) as copy:
             for chunk in chunks(descriptor):
                 copy.write(chunk)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    try:
+        with explained("rename", path):
+            system().rename(temporary, path)
+    except StorageError:
+        with suppress(OSError):
+            system().unlink(temporary)
+        raise
+
+
+def _may_exist(path: Path) -> bool:
+    try:
+        return exists(path)
+    except StorageError:  # nobody knows
+        return True
 
 
 def _json_bytes(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
