@@ -120,15 +120,15 @@ def evaluate(options: argparse.Namespace) -> Outcome:
         judgments=_path(options.judgments),
         runs=tuple(Path(path) for path in options.run),
     )
-    evaluation = run(config, sources, out=out)
+    done = run(config, sources, out=out, against=_path(options.against), command=options.command_line)
+    evaluation, document = done.evaluation, report_document(done.evaluation, done.changes)
     text = f"{table(evaluation)}\n\nreport {out / 'report.html'}\nruns   {out}/<system>.trec, {out / 'qrels.txt'}"
     try:
         require_gates(gates, evaluation)
     except GateFailed as missed:
         say(f"shortlist evaluate: {missed}")
-        values = report_document(evaluation) | {"missed_gates": str(missed)}
-        return Outcome(f"{text}\ngate missed: {missed}", values, exit_code=5)
-    return Outcome(text, report_document(evaluation))
+        return Outcome(f"{text}\ngate missed: {missed}", document | {"missed_gates": str(missed)}, exit_code=5)
+    return Outcome(text, document)
 
 
 def compare(options: argparse.Namespace) -> Outcome:

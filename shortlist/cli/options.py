@@ -5,6 +5,7 @@ Hydra's grammar trips over ``=``, commas and parentheses in values, so nothing a
 
 import argparse
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -126,6 +127,7 @@ COMMANDS: tuple[Command, ...] = (
                 "FILE",
             ),
             Option("--run", "a TREC run to be measured too, anybody's (repeat for more)", "FILE", repeat=True),
+            Option("--against", "report to say what changed since (default: the one in --out, if any)", "DIR"),
             Option(
                 "--gate", "exit 5 unless this holds for the last system, e.g. 'nDCG@10>=.73'", "CONDITION", repeat=True
             ),
@@ -186,8 +188,8 @@ def parse(command: Command, arguments: Sequence[str]) -> argparse.Namespace:
     """Split the words after a command's name into options, overrides and the leading text.
 
     Returns:
-        One attribute per option, plus ``overrides`` (list of str), ``json`` (bool), ``help`` (bool) and the command's
-        ``text``.
+        One attribute per option, plus ``overrides`` (list of str), ``json`` (bool), ``help`` (bool), the command's
+        ``text`` and ``command_line`` (all of it, as a shell would read it again).
 
     Raises:
         ConfigError: Unknown or incomplete option, with a suggestion.
@@ -204,6 +206,7 @@ def parse(command: Command, arguments: Sequence[str]) -> argparse.Namespace:
         parser.add_argument(name, nargs="?")
     parser.add_argument("overrides", nargs="*")
     parsed = parser.parse_intermixed_args(list(arguments))
+    parsed.command_line = shlex.join(["shortlist", command.name, *arguments])
     if not parsed.help:
         _require(command, parsed)
     return parsed

@@ -64,6 +64,21 @@ def check_run(name: str, run: Run) -> None:
         check_ids(seen, "product", where)
 
 
+def check_probabilities(name: str, run: Run) -> None:
+    """Refuse scores that claim to be probabilities and cannot be.
+
+    Raises:
+        SourceDataError: Naming the first score outside [0, 1].
+    """
+    for query_id, ranking in run.items():
+        for product_id, score in ranking:
+            if not 0 <= score <= 1:
+                raise SourceDataError(
+                    f"the scores of {name!r} claim to be probabilities, which lie in [0, 1], got {score} for product "
+                    f"{product_id!r} of query {query_id!r}; leave out probability_of, or calibrate them"
+                )
+
+
 def check_known(qrels: Qrels, runs: Mapping[str, Run]) -> None:
     """Refuse runs that answer none of the judged queries: ids of another set, or another spelling.
 

@@ -9,24 +9,25 @@ import numpy as np
 
 from indexing.errors import ConfigError, SourceDataError
 from retrieval.records import Product, Qrels
-from shortlist.evaluation.cells import ComparisonOptions, Pair, compare_pairs
-from shortlist.evaluation.checks import check_ids, check_known, check_qrels, check_run
+from shortlist.evaluation.cells import Cells, ComparisonOptions, Pair, compare_pairs
+from shortlist.evaluation.checks import check_ids, check_known, check_probabilities, check_qrels, check_run
 from shortlist.evaluation.conventions import RULES, conventions, evaluated
 from shortlist.evaluation.examples import extremes
 from shortlist.evaluation.facts import CatalogueFacts
 from shortlist.evaluation.measures import Scorer, measure_names
 from shortlist.evaluation.paired import bootstrap_intervals
 from shortlist.evaluation.records import (
-    Comparison,
     Evaluation,
     EvaluationOptions,
     Gaps,
     Interval,
     Provenance,
+    Slices,
     SystemResult,
     SystemRun,
 )
 from shortlist.evaluation.references import random_floors, rater_ceiling
+from shortlist.evaluation.scores import ScoreProfile, score_profile
 from shortlist.evaluation.slices import slices_of
 
 _PACKAGES = (
@@ -94,7 +95,9 @@ def evaluate_runs(
     systems = _measured(runs, kept, scorer, options)
     names = measure_names(options).all()
     baseline = options.baseline or _best_first_stage(systems, names[0])
-    comparisons = _comparisons(systems, baseline, names[0], options)
+    comparisons = {of.candidate: of for of in _compared(systems, baseline, names[0], options).comparisons}
+    slices = slices_of(kept, texts, facts)
+    by_slice = _compared(systems, baseline, names[0], options, slices)
     candidate = max(comparisons, key=lambda name: systems[name].means[names[0]], default="")
     best, worst = extremes(
         kept,
@@ -121,7 +124,10 @@ def evaluate_runs(
         ceiling=rater_ceiling(kept, raters or {}, {name: system.run for name, system in systems.items()}, options),
         gaps=_gaps(qrels, kept, systems, texts, facts),
         query_texts={query_id: texts[query_id] for query_id in kept if query_id in texts},
-        slices=slices_of(kept, texts, facts),
+        slices=slices,
+        by_slice=by_slice.comparisons,
+        untested=by_slice.untested,
+        scores=_scores(runs, kept, options),
         provenance=provenance or Provenance(),
         versions=_versions(),
         generated_at=generated_at or datetime.now(UTC).isoformat(timespec="seconds"),
@@ -138,6 +144,8 @@ def _check(qrels: Qrels, runs: Mapping[str, SystemRun], options: EvaluationOptio
         if "/" in name or name.startswith("."):
             raise ConfigError(f"a system's name becomes a file name, got {name!r}; leave out '/' and a leading '.'")
         check_run(name, answers.run)
+        if answers.probability_of is not None:
+            check_probabilities(name, answers.run)
     check_qrels(qrels, RULES[options.convention])
 
 
@@ -220,17 +228,36 @@ def _best_first_stage(systems: Mapping[str, SystemResult], measure: str) -> str:
     return max(first_stage, key=lambda name: systems[name].means[measure])
 
 
-def _comparisons(
-    systems: Mapping[str, SystemResult], baseline: str, measure: str, options: EvaluationOptions
-) -> dict[str, Comparison]:
+def _compared(
+    systems: Mapping[str, SystemResult],
+    baseline: str,
+    measure: str,
+    options: EvaluationOptions,
+    slices: Slices | None = None,
+) -> Cells:
+    """Hold every other system against the baseline, over all queries and in every slice given."""
     pairs = [
         Pair(baseline, name, systems[baseline].per_query, result.per_query)
         for name, result in systems.items()
         if name != baseline
     ]
     resampling = ComparisonOptions(trials=options.trials, seed=options.seed)
-    cells = compare_pairs(pairs, measure=measure, options=resampling)
-    return {comparison.candidate: comparison for comparison in cells.comparisons}
+    return compare_pairs(pairs, measure=measure, slices=slices, options=resampling)
+
+
+def _scores(runs: Mapping[str, SystemRun], qrels: Qrels, options: EvaluationOptions) -> dict[str, ScoreProfile]:
+    return {
+        name: score_profile(
+            answers.run,
+            qrels,
+            k=options.k,
+            good=options.min_grade_recall if answers.probability_of is None else answers.probability_of,
+            is_probability=answers.probability_of is not None,
+            trials=options.trials,
+            seed=options.seed,
+        )
+        for name, answers in runs.items()
+    }
 
 
 def _versions() -> dict[str, str]:

@@ -148,6 +148,31 @@ def bootstrap_intervals(
     return [Interval(float(lower), float(upper), level) for lower, upper in zip(low, high, strict=True)]
 
 
+def bootstrap_shares(
+    part: DoubleMatrix, whole: DoubleMatrix, *, level: float = 0.95, trials: int = 10_000, seed: int = 7
+) -> list[Interval]:
+    """Return the percentile bootstrap interval of every column's share, sum of ``part`` over sum of ``whole``.
+
+    Rows (queries) are resampled whole, because what is counted within one of them belongs together. A resample that
+    counts nothing in a column has no share there and is left out; a column that counts nothing at all gets 0 to 1.
+
+    Args:
+        part: What is counted, float64 [n, m].
+        whole: Out of how many, float64 [n, m].
+        level: Coverage, in (0, 1).
+        trials: Resamples.
+        seed: Seeds the draw.
+    """
+    columns = part.shape[1]
+    means = _resampled_means(np.concatenate([part, whole], axis=1), trials, seed)
+    intervals = []
+    for parts, wholes in zip(means[:, :columns].T, means[:, columns:].T, strict=True):
+        shares = parts[wholes > 0] / wholes[wholes > 0]
+        low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2]) if len(shares) else (0.0, 1.0)
+        intervals.append(Interval(float(low), float(high), level))
+    return intervals
+
+
 def _resampled_means(values: DoubleMatrix, trials: int, seed: int) -> DoubleMatrix:
     """Return the column means of ``trials`` samples of n rows drawn with replacement, float64 [trials, m].
 

@@ -9,6 +9,7 @@ from shortlist.config import Convention
 
 if TYPE_CHECKING:
     from shortlist.evaluation.cost.records import CostReport
+    from shortlist.evaluation.scores import ScoreProfile
 
 PerQuery = Mapping[str, float]
 """query_id -> value of one measure."""
@@ -58,10 +59,13 @@ class SystemRun:
     Attributes:
         run: query_id -> (product_id, score), best first; the order counts, equal scores included.
         latencies_ms: query_id -> milliseconds; empty when nobody measured, as with a run file from elsewhere.
+        probability_of: The scores claim to be probabilities that the grade is this or higher, which is then checked;
+            ``None`` when they only order.
     """
 
     run: Run
     latencies_ms: Mapping[str, float] = field(default_factory=dict)
+    probability_of: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +79,9 @@ class Provenance:
         generation: The bundle version that answered.
         fingerprint: Digest of the query tower.
         digests: Name -> SHA-256 of what went in.
-        settings: Further settings in words, such as ``{"fusion": "rrf, constant 60"}``.
+        settings: What the bundle says of itself, such as ``{"fusion.kind": "rrf", "fusion.constant": "60.0"}``.
+        configuration: The evaluation's own configuration as composed, in the same form.
+        command: The command line.
     """
 
     source: str = ""
@@ -85,6 +91,8 @@ class Provenance:
     fingerprint: str = ""
     digests: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
+    configuration: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -313,6 +321,10 @@ class Evaluation:
         provenance: Where everything comes from.
         versions: Package -> version.
         generated_at: UTC, ISO 8601.
+        by_slice: Every other system held against the baseline over all queries and in every slice, system by system,
+            corrected together.
+        untested: Slice and value -> its queries, too few to be tested.
+        scores: System -> what its scores tell.
         cost: What the searches cost; ``None`` when nobody measured.
     """
 
@@ -336,6 +348,9 @@ class Evaluation:
     provenance: Provenance
     versions: Mapping[str, str]
     generated_at: str
+    by_slice: tuple[Comparison, ...] = ()
+    untested: Mapping[str, int] = field(default_factory=dict)
+    scores: "Mapping[str, ScoreProfile]" = field(default_factory=dict)
     cost: "CostReport | None" = None
 
     @property

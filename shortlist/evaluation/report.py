@@ -7,22 +7,27 @@ from typing import Any
 
 from indexing.storage import make_folder, replace_bytes, replace_json
 from shortlist.evaluation.caveats import caveats
+from shortlist.evaluation.changes import Changes, changes_document
 from shortlist.evaluation.cost.document import cost_document
 from shortlist.evaluation.figures import latency_ms, p_text, references
-from shortlist.evaluation.html import render
+from shortlist.evaluation.page.render import render
 from shortlist.evaluation.records import Ceiling, Comparison, Estimate, Evaluation, SystemResult
+from shortlist.evaluation.scores import ScoreProfile
 from shortlist.evaluation.slices import DEFINITIONS
+from shortlist.evaluation.stored import REPORT_FORMAT
 from shortlist.evaluation.trec import write_qrels, write_run
 
-REPORT_FORMAT = 1
-"""Version of report.json and per_query.json; raised when a key changes its meaning."""
 
-
-def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
+def write_evaluation(evaluation: Evaluation, folder: Path, *, changes: Changes | None = None) -> list[Path]:
     """Write everything about an evaluation into a folder; files of the same names are replaced, others stay.
 
     ``qrels.txt`` holds the evaluated queries alone, so that a tool that averages over all queries of the file gets the
     same means. ``report.json`` comes last: where it is, the rest is complete, and it holds the digests of the others.
+
+    Args:
+        evaluation: What is written.
+        folder: Created when it is not there.
+        changes: Against an earlier report, which may be the one replaced here; ``None`` when there is none.
 
     Returns:
         The paths written, in the order of writing.
@@ -32,21 +37,23 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
         StorageError: If a file cannot be written.
     """
     # A title may hold half a surrogate pair, which UTF-8 has no bytes for.
-    page = render(evaluation).encode(errors="replace")
+    page = render(evaluation, changes).encode(errors="replace")
     make_folder(folder)
     digests = {"qrels.txt": write_qrels(folder / "qrels.txt", evaluation.qrels)}
     for name, result in evaluation.systems.items():
         digests[f"{name}.trec"] = write_run(folder / f"{name}.trec", result.run, tag=name)
     digests["per_query.json"] = replace_json(folder / "per_query.json", per_query_document(evaluation))
     digests["report.html"] = replace_bytes(folder / "report.html", page)
-    document = report_document(evaluation) | {"files": {name: written.sha256 for name, written in digests.items()}}
+    document = report_document(evaluation, changes) | {
+        "files": {name: written.sha256 for name, written in digests.items()}
+    }
     replace_json(folder / "report.json", document)
     return [folder / name for name in (*digests, "report.json")]
 
 
-def report_document(evaluation: Evaluation) -> dict[str, Any]:
+def report_document(evaluation: Evaluation, changes: Changes | None = None) -> dict[str, Any]:
     """Return what report.json holds, without the digests of the files beside it (docs/formats.md)."""
-    return {
+    document = {
         "format": REPORT_FORMAT,
         "dataset": evaluation.dataset,
         "queries": evaluation.queries,
@@ -63,17 +70,22 @@ def report_document(evaluation: Evaluation) -> dict[str, Any]:
         "floors": asdict(evaluation.floors),
         "ceiling": None if evaluation.ceiling is None else _ceiling_document(evaluation.ceiling),
         "gaps": asdict(evaluation.gaps),
+        "slices": [_slice_document(cell) for cell in evaluation.by_slice],
+        "untested": dict(evaluation.untested),
+        "scores": {name: _scores_document(profile) for name, profile in evaluation.scores.items()},
+        "against": None if changes is None else changes_document(changes),
         "cost": None if evaluation.cost is None else cost_document(evaluation.cost),
         "provenance": asdict(evaluation.provenance),
         "resampling": {"trials": evaluation.options.trials, "seed": evaluation.options.seed},
         "versions": dict(evaluation.versions),
         "generated_at": evaluation.generated_at,
     }
+    return {name: _encodable(value) for name, value in document.items()}
 
 
 def per_query_document(evaluation: Evaluation) -> dict[str, Any]:
     """Return what per_query.json holds: every value behind every mean, the kind of every query, those in none."""
-    return {
+    document = {
         "format": REPORT_FORMAT,
         "dataset": evaluation.dataset,
         "left_out": list(evaluation.left_out),
@@ -85,6 +97,16 @@ def per_query_document(evaluation: Evaluation) -> dict[str, Any]:
             for name, result in evaluation.systems.items()
         },
     }
+    return {name: _encodable(value) for name, value in document.items()}
+
+
+def _encodable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Put a question mark for half a surrogate pair, which a text or a path may hold and UTF-8 has no bytes for."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, Mapping):
+        return {_encodable(name): _encodable(of) for name, of in value.items()}
+    return [_encodable(of) for of in value] if isinstance(value, list | tuple) else value
 
 
 def _system_document(result: SystemResult, comparison: Comparison | None) -> dict[str, Any]:
@@ -126,6 +148,20 @@ def _comparison_document(comparison: Comparison) -> dict[str, Any]:
         "ties": comparison.ties,
         "losses": comparison.losses,
     }
+
+
+def _slice_document(cell: Comparison) -> dict[str, Any]:
+    named = {"system": cell.candidate, "cell": cell.cell, "queries": cell.queries}
+    means = {"baseline_mean": cell.baseline_mean, "mean": cell.candidate_mean}
+    return named | means | _comparison_document(cell)
+
+
+def _scores_document(profile: ScoreProfile) -> dict[str, Any]:
+    bins = [
+        asdict(of) | {"good": of.good.mean, "interval_95": [of.good.interval.low, of.good.interval.high]}
+        for of in profile.bins
+    ]
+    return asdict(profile) | {"bins": bins}
 
 
 # --- the table --------------------------------------------------------------------------------------------------------

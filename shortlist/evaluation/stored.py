@@ -7,8 +7,11 @@ from typing import Any
 
 from indexing import storage
 from indexing.errors import ArtifactCorrupt, ArtifactIncompatible, ArtifactNotFound
+from shortlist.evaluation.origins import Origins, origins
 from shortlist.evaluation.records import PerQuery, Slices
-from shortlist.evaluation.report import REPORT_FORMAT
+
+REPORT_FORMAT = 1
+"""Version of report.json and per_query.json; raised when a key changes its meaning."""
 
 REPORT, PER_QUERY, QRELS = "report.json", "per_query.json", "qrels.txt"
 
@@ -27,6 +30,9 @@ class StoredReport:
         queries: query_id -> text.
         slices: Slice -> query_id -> value.
         systems: System -> measure -> query_id -> value, in the order of the evaluation.
+        p50_ms: System -> median latency; a system that nobody timed is not in it.
+        origins: What the numbers rest on.
+        generated_at: UTC, ISO 8601.
     """
 
     folder: Path
@@ -38,6 +44,9 @@ class StoredReport:
     queries: Mapping[str, str]
     slices: Slices
     systems: Mapping[str, Mapping[str, PerQuery]]
+    p50_ms: Mapping[str, float]
+    origins: Origins
+    generated_at: str
 
 
 def read_report(folder: Path) -> StoredReport:
@@ -89,4 +98,14 @@ def _stored(folder: Path, report: Mapping[str, Any], per_query: Mapping[str, Any
         queries=per_query["queries"],
         slices=per_query["slices"],
         systems={name: per_query["systems"][name] for name in report["order"]},
+        p50_ms={
+            name: system["latency_ms"]["p50"] for name, system in report["systems"].items() if system["latency_ms"]
+        },
+        origins=origins(
+            report["provenance"],
+            convention=report["convention"],
+            resampling=report["resampling"],
+            versions=report["versions"],
+        ),
+        generated_at=report["generated_at"],
     )

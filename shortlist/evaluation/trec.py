@@ -41,11 +41,19 @@ def write_qrels(path: Path, qrels: Qrels) -> FileDigest:
         StorageError: If the file cannot be written.
     """
     check_ids(qrels, "query", str(path))
-    lines = []
     for query_id, grades in qrels.items():
         check_ids(grades, "product", f"query {query_id!r}, {path}")
-        lines += [f"{query_id} 0 {product_id} {grade}\n" for product_id, grade in grades.items()]
-    return replace_bytes(path, "".join(lines).encode())
+    return replace_bytes(path, qrels_bytes(qrels))
+
+
+def qrels_bytes(qrels: Qrels) -> bytes:
+    """Return the content of a file of judgments."""
+    lines = [
+        f"{query_id} 0 {product_id} {grade}\n"
+        for query_id, grades in qrels.items()
+        for product_id, grade in grades.items()
+    ]
+    return "".join(lines).encode()
 
 
 def write_run(path: Path, run: Run, *, tag: str) -> FileDigest:

@@ -27,6 +27,7 @@ from shortlist.evaluation.evaluate import evaluate_runs
 from shortlist.evaluation.records import Evaluation, EvaluationOptions, Provenance, SystemRun
 from shortlist.evaluation.report import table, write_evaluation
 from shortlist.jobs.evaluate import bundle_facts, judged_queries, run_system
+from shortlist.jobs.provenance import configuration_of, with_bundle
 from shortlist.jobs.training import run_train_reranker, run_train_retriever
 from shortlist.progress import say
 from shortlist.store import write_store
@@ -201,7 +202,10 @@ def _evaluate(config: DemoConfig, engine: SearchEngine, untrained: SearchEngine,
         products_for_display=engine.product,
         query_texts={query.query_id: query.text for query in queries},
         facts=bundle_facts(bundle, {product_id for grades in qrels.values() for product_id in grades}),
-        provenance=Provenance(source=str(store), bundle=str(bundle.root), generation=bundle.manifest.version),
+        provenance=with_bundle(
+            Provenance(source=str(store), judgments=config.catalog.judgments, configuration=configuration_of(asked)),
+            bundle,
+        ),
     )
 
 

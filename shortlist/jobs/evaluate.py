@@ -2,26 +2,28 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from indexing.errors import ConfigError, InvalidQuery, SourceDataError
 from indexing.storage import digest
 from retrieval.catalog import Catalog, open_catalog
 from retrieval.config import CatalogConfig
-from retrieval.fingerprint import Fingerprint
 from retrieval.postings import Postings
 from retrieval.raters import read_rater_grades
 from retrieval.records import Qrels, Query
 from shortlist.bundle import Bundle
 from shortlist.config import EvaluateConfig, System
 from shortlist.engine import SearchEngine
+from shortlist.evaluation.changes import Changes, changes_since, last_report
 from shortlist.evaluation.conventions import RULES, evaluated
 from shortlist.evaluation.evaluate import evaluate_runs
 from shortlist.evaluation.facts import CatalogueFacts, collect_facts, stored_products
 from shortlist.evaluation.interchange import read_judgments, read_runs
 from shortlist.evaluation.records import Evaluation, EvaluationOptions, Provenance, SystemRun
 from shortlist.evaluation.report import write_evaluation
+from shortlist.evaluation.stored import read_report
+from shortlist.jobs.provenance import configuration_of, with_bundle
 from shortlist.progress import progress, say
 
 WARM_UP = 3
@@ -56,20 +58,33 @@ class EvaluationSources:
             raise ConfigError("there are no judgments: give a catalogue (--source DIR) or a file (--judgments FILE)")
 
 
-def evaluate(config: EvaluateConfig, sources: EvaluationSources, *, out: Path) -> Evaluation:
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """An evaluation and what changed against an earlier one; ``None`` when there is none."""
+
+    evaluation: Evaluation
+    changes: Changes | None
+
+
+def evaluate(
+    config: EvaluateConfig, sources: EvaluationSources, *, out: Path, against: Path | None = None, command: str = ""
+) -> Evaluated:
     """Measure the systems of a bundle, and runs from elsewhere, on judged queries.
 
     Args:
         config: Systems, cut-offs, convention and the catalogue's layout.
         sources: Catalogue, bundle, judgments and runs. Systems stand in the report after the runs.
         out: Folder for ``qrels.txt``, ``<system>.trec``, ``per_query.json``, ``report.json`` and ``report.html``.
+        against: Folder of the report that this one is held against; ``None`` takes the one it replaces, if any.
+        command: The command line, for the report.
 
     Raises:
         ConfigError: ``hybrid_rerank`` is asked of a bundle without a reranker.
         SourceDataError: No judged query, a judged query that the catalogue does not have, or judgments or runs that
             break their contract.
-        ArtifactError: The bundle cannot be used.
+        ArtifactError: The bundle cannot be used, or there is no report in ``against``.
     """
+    earlier = last_report(out) if against is None else read_report(against)
     catalog = open_catalog(config.catalog, sources.source) if sources.source is not None else None
     every = every_split(config.catalog, sources.source) if sources.source is not None else None
     known, queries, qrels = _judged(catalog, sources, every)
@@ -94,10 +109,11 @@ def evaluate(config: EvaluateConfig, sources: EvaluationSources, *, out: Path) -
         query_texts={query.query_id: query.text for query in known},
         facts=facts,
         raters=_raters(config, sources, queries),
-        provenance=_provenance(config, sources, engine),
+        provenance=replace(_provenance(config, sources, engine), command=command),
     )
-    write_evaluation(evaluation, out)
-    return evaluation
+    changes = None if earlier is None else changes_since(earlier, evaluation)
+    write_evaluation(evaluation, out, changes=changes)
+    return Evaluated(evaluation, changes)
 
 
 def every_split(config: CatalogConfig, source: Path) -> Catalog | None:
@@ -284,28 +300,10 @@ def _raters(config: EvaluateConfig, sources: EvaluationSources, queries: Sequenc
 
 def _provenance(config: EvaluateConfig, sources: EvaluationSources, engine: SearchEngine | None) -> Provenance:
     given = [path for path in (sources.judgments, *sources.runs) if path is not None]
-    digests = {str(path): digest(path).sha256 for path in given}
-    if engine is None:
-        return Provenance(
-            source=str(sources.source or ""),
-            judgments=str(sources.judgments or config.catalog.judgments),
-            digests=digests,
-        )
-    bundle: Bundle = engine.bundle
-    manifest = bundle.manifest
-    settings = {
-        "index": str(dict(manifest.index["config"])),
-        "fusion": str(manifest.fusion),
-        "lexical": str(manifest.lexical),
-        "depth": str(config.depth),
-        "runtime": str({name: str(value) for name, value in asdict(config.runtime).items()}),
-    }
-    return Provenance(
+    told = Provenance(
         source=str(sources.source or ""),
         judgments=str(sources.judgments or config.catalog.judgments),
-        bundle=str(bundle.root),
-        generation=manifest.version,
-        fingerprint=Fingerprint(dict(manifest.fingerprint)).digest,
-        digests=dict(manifest.catalogue["sources"]) | digests,
-        settings=settings,
+        digests={str(path): digest(path).sha256 for path in given},
+        configuration=configuration_of(config),
     )
+    return told if engine is None else with_bundle(told, engine.bundle)

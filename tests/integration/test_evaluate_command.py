@@ -199,6 +199,65 @@ def test_where_judged_products_alone_are_ranked_every_one_of_them_is(
     assert json.loads(run(*words, "convention=esci_released")[1])["primary"] == "nDCG[E-T1-released]"
 
 
+# --- against an earlier report ----------------------------------------------------------------------------------------
+
+
+def test_a_report_says_where_it_comes_from(evaluated: Path, published: Path, shop: Path):
+    told = report_of(evaluated)["provenance"]
+    assert told["command"].startswith("shortlist evaluate --source ")
+    assert told["command"].endswith("'systems=[bm25,dense,hybrid]'")
+    assert {"catalog.kind", "catalog.format", "runtime.kind", "systems", "k", "depth"} <= told["configuration"].keys()
+    assert told["configuration"]["systems"] == "bm25, dense, hybrid"
+    assert {"index.kind", "index recall.value", "fusion.kind", "reranker.kind", "query tower.weights"} <= told[
+        "settings"
+    ].keys()
+    assert told["settings"]["products"] == "60"
+    assert (told["bundle"], told["source"]) == (str(published), str(shop))
+    assert told["digests"].keys() >= {"products.parquet", "judgments.csv", "queries.csv"}
+
+
+def test_a_report_is_held_against_the_one_it_replaces(run: Run, shop: Path, evaluated: Path, tmp_path: Path):
+    words = ["evaluate", "--source", shop, "--out", tmp_path / "out"]
+    shutil.copy(evaluated / "bm25.trec", tmp_path / "mine.trec")
+    assert run(*words, "--run", tmp_path / "mine.trec", "k=10")[0] == 0
+    assert report_of(tmp_path / "out")["against"] is None
+    assert "Since the last report" not in (tmp_path / "out" / "report.html").read_text()
+    # The same name, now for what the dense system answered.
+    (tmp_path / "mine.trec").write_text((evaluated / "dense.trec").read_text().replace(" dense\n", " bm25\n"))
+    code, out, _ = run(*words, "--run", tmp_path / "mine.trec", "depth=50", "--json")
+    assert code == 0
+    against = json.loads(out)["against"]
+    assert against == report_of(tmp_path / "out")["against"]
+    (name,) = against["systems"]
+    bm25, dense_mean = (report_of(evaluated)["systems"][system]["nDCG@10"] for system in ("bm25", "dense"))
+    assert against["systems"][name]["before"] == pytest.approx(bm25)
+    assert against["systems"][name]["now"] == pytest.approx(dense_mean)
+    changed = {setting["name"]: (setting["before"], setting["now"]) for setting in against["settings"]}
+    assert changed["depth"] == ("100", "50")
+    assert str(tmp_path / "mine.trec") in changed
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Since the last report" in page
+    assert "Queries that moved most" in page
+
+
+def test_another_report_can_be_named_and_one_that_is_not_there_is_refused_first(
+    run: Run, shop: Path, evaluated: Path, tmp_path: Path
+):
+    words = ["evaluate", "--source", shop, "--run", evaluated / "bm25.trec", "--out", tmp_path / "out"]
+    assert run(*words, "--against", evaluated)[0] == 0
+    assert report_of(tmp_path / "out")["against"]["folder"] == str(evaluated)
+    code, _, err = run(*words, "--against", tmp_path / "nowhere")
+    assert code == 3
+    assert f"no report at {tmp_path / 'nowhere'}" in err
+
+
+def test_a_last_report_of_another_release_is_named_and_replaced(run: Run, shop: Path, evaluated: Path, tmp_path: Path):
+    (tmp_path / "report.json").write_text('{"format": 0}')
+    (tmp_path / "per_query.json").write_text("{}")
+    assert run("evaluate", "--source", shop, "--run", evaluated / "bm25.trec", "--out", tmp_path)[0] == 0
+    assert "expected format 1" in report_of(tmp_path)["against"]["obstacle"]
+
+
 # --- what other tools say ---------------------------------------------------------------------------------------------
 
 
