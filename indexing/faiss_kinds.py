@@ -12,7 +12,8 @@ import numpy as np
 
 from indexing import storage
 from indexing.config import FlatConfig, HnswConfig, IndexConfig, IvfPqConfig, IvfSq8Config
-from indexing.errors import ArtifactCorrupt, ArtifactUntrusted, ConfigError
+from indexing.errors import ArtifactCorrupt, ConfigError
+from indexing.faiss_file import check_faiss_file
 from indexing.types import IntVector
 
 faiss: Any = _faiss  # its own stubs know half of its names
@@ -164,10 +165,12 @@ def read(path: Path, kind: str, *, count: int, dim: int) -> Any:  # noqa: ANN401
         ArtifactCorrupt: If FAISS refuses it, or it is not what ``kind``, ``count`` and ``dim`` say.
     """
     expected = _FILES[kind]
-    with path.open("rb") as file:
-        fourcc = file.read(4)
-    if fourcc != expected.fourcc:
-        raise ArtifactUntrusted(f"expected a FAISS index {expected.fourcc!r} ({kind}) in {path}, found {fourcc!r}")
+    header = check_faiss_file(path, expected.fourcc)
+    if (header.count, header.dim) != (count, dim):
+        raise ArtifactCorrupt(
+            f"expected {count} vectors of dimension {dim} in {path}, found {header.count} of {header.dim}; "
+            "build the index again"
+        )
     try:
         index = faiss.read_index(str(path), faiss.IO_FLAG_READ_ONLY)  # owned, and of its own class already
     except RuntimeError as error:
@@ -176,8 +179,17 @@ def read(path: Path, kind: str, *, count: int, dim: int) -> Any:  # noqa: ANN401
     wanted = (expected.class_name, count, dim, faiss.METRIC_INNER_PRODUCT)
     if found != wanted:
         raise ArtifactCorrupt(f"expected type, count, dim and metric {wanted} in {path}, found {found}; build it again")
-    _require_plain_parts(index, path)
     return index
+
+
+def limit_reading(size_bytes: int) -> None:
+    """Let FAISS allocate no more than ``size_bytes`` for one array of a file it reads, nor loop over more parts.
+
+    For a process of its own: the limits hold for everybody in it, and FAISS says that setting them is not thread-safe.
+    Elsewhere `check_faiss_file` has held every length against the file already.
+    """
+    faiss.set_deserialization_vector_byte_limit(size_bytes)
+    faiss.set_deserialization_loop_limit(max(size_bytes, 1))
 
 
 def set_threads(threads: int) -> None:
@@ -215,12 +227,3 @@ def _code_bytes(wanted: int, dim: int) -> int:
 def _seed(clustering: Any, parameters: Parameters) -> None:  # noqa: ANN401 - faiss has no types
     clustering.seed = parameters["seed"]
     clustering.min_points_per_centroid = 1  # small catalogues are meant to work; recall is measured after the build
-
-
-def _require_plain_parts(index: Any, path: Path) -> None:  # noqa: ANN401 - faiss has no types
-    """Refuse parts that could point elsewhere: lists must lie in memory, centroids in a flat index."""
-    if hasattr(index, "invlists"):
-        parts = (faiss.downcast_InvertedLists(index.invlists), faiss.downcast_index(index.quantizer))
-        names = tuple(type(part).__name__ for part in parts)
-        if names != ("ArrayInvertedLists", "IndexFlatIP"):
-            raise ArtifactUntrusted(f"expected lists in memory and flat centroids in {path}, found {names}")
