@@ -1,31 +1,23 @@
 """Vectors in memory and on disk: an array, and an append-only store of immutable segments.
 
-A store is a folder. Segment 7 of it is three files: ``segment-000007.f32`` (float32, little-endian, C order, no
-header), ``segment-000007.keys`` (16 bytes per row) and ``segment-000007.json`` (count, dimension, sizes and digests).
-The JSON is written last, by rename: a segment without it does not exist.
+The files of a store are those of `indexing.segments`.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from indexing import storage
 from indexing.checks import check_vectors
-from indexing.errors import ArtifactCorrupt, ArtifactIncompatible, StorageError
 from indexing.keys import KEY, KEY_BYTES, KeyTable, key_array
+from indexing.segments import Segment, read_segments, verify_segment, write_segment
 from indexing.types import FloatMatrix, IntVector, Vectors
 
 __all__ = ["KEY_BYTES", "ArrayVectors", "Segment", "VectorStore", "check_vectors"]
-
-FORMAT_VERSION = 1
-
-_SEGMENT = re.compile(r"segment-(\d{6})\.json")
-
 
 # --- in memory --------------------------------------------------------------------------------------------------------
 
@@ -63,25 +55,6 @@ class ArrayVectors:
 # --- on disk ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """One immutable part of a store.
-
-    Attributes:
-        name: ``segment-000007``.
-        first_row: Store row of its first vector.
-        count: Vectors in it.
-        size_bytes: Size of its ``.f32`` file.
-        sha256: Digest of its ``.f32`` file.
-    """
-
-    name: str
-    first_row: int
-    count: int
-    size_bytes: int
-    sha256: str
-
-
 class VectorStore:
     """An append-only folder of vectors, each found by its key.
 
@@ -115,13 +88,7 @@ class VectorStore:
         """
         if create:
             storage.make_folder(folder)
-        segments: list[Segment] = []
-        for number, name in enumerate(_segment_names(folder)):
-            if name != _segment_name(number):
-                raise ArtifactCorrupt(f"expected {_segment_name(number)}.json in {folder}, the next one is {name}.json")
-            first_row = segments[-1].first_row + segments[-1].count if segments else 0
-            segments.append(_read_segment(folder, name, dim=dim, first_row=first_row))
-        return cls(folder, dim=dim, segments=segments)
+        return cls(folder, dim=dim, segments=read_segments(folder, dim=dim))
 
     @property
     def folder(self) -> Path:
@@ -166,7 +133,7 @@ class VectorStore:
             ValueError: If counts differ, or a key has the wrong length, comes twice or is stored already.
             VectorError: If a vector cannot be indexed.
             StorageFull, StorageError: Nothing was added; what lies there is removed by the next append.
-            CommitUncertain: It was added, but may not survive a power cut; open the store again.
+            CommitUncertain: It is in place but may not survive a power cut, and could not be removed either.
         """
         matrix = check_vectors(vectors, dim=self._dim)
         wanted = key_array(keys)
@@ -175,7 +142,7 @@ class VectorStore:
         self._refuse_duplicates(wanted)
         if not len(wanted):
             return np.empty(0, dtype=np.int64)
-        segment = self._write_segment(wanted, matrix)
+        segment = write_segment(self._folder, self._segments, wanted, matrix)
         self._keys().add(wanted, first_row=segment.first_row)
         self._attach(segment)
         return np.arange(segment.first_row, segment.first_row + segment.count, dtype=np.int64)
@@ -206,14 +173,7 @@ class VectorStore:
             ArtifactNotFound, StorageError: If a file is gone or cannot be read.
         """
         for segment in self._segments:
-            expected = _segment_json(self._folder, segment.name)
-            for suffix, field in ((".f32", "vectors"), (".keys", "keys")):
-                path = self._folder / f"{segment.name}{suffix}"
-                found = asdict(storage.digest(path))
-                if found != expected[field]:
-                    raise ArtifactCorrupt(
-                        f"expected {expected[field]} of {path}, found {found}; remove the store and encode again"
-                    )
+            verify_segment(self._folder, segment.name)
 
     def _keys(self) -> KeyTable:
         """Read and sort the keys when they are first asked for: searching needs none."""
@@ -242,29 +202,6 @@ class VectorStore:
             raise ValueError(
                 f"{twice.size} of {len(keys)} keys come twice; the first is {bytes(ordered[twice[0]]).hex()}"
             )
-
-    def _write_segment(self, keys: npt.NDArray[np.void], matrix: FloatMatrix) -> Segment:
-        name = _segment_name(len(self._segments))
-        if name in _segment_names(self._folder):
-            raise StorageError(
-                f"{name} appeared in {self._folder} meanwhile: another process appends to it; open it again"
-            )
-        storage.remove_file(self._folder / f"{name}.f32")  # left by an append that did not end
-        storage.remove_file(self._folder / f"{name}.keys")
-        vectors = storage.write_bytes(self._folder / f"{name}.f32", matrix.astype("<f4", copy=False))
-        written_keys = storage.write_bytes(self._folder / f"{name}.keys", keys.view(np.uint8))
-        storage.sync_folder(self._folder)
-        storage.replace_json(
-            self._folder / f"{name}.json",
-            {
-                "format": FORMAT_VERSION,
-                "count": len(matrix),
-                "dim": self._dim,
-                "vectors": asdict(vectors),
-                "keys": asdict(written_keys),
-            },
-        )
-        return Segment(name, self.count, len(matrix), vectors.size_bytes, vectors.sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,37 +236,3 @@ class _StoredVectors:
             here = part_of == part
             gathered[here] = self.parts[part][wanted[here] - self.firsts[part]]
         return gathered
-
-
-def _segment_name(number: int) -> str:
-    return f"segment-{number:06d}"
-
-
-def _segment_names(folder: Path) -> list[str]:
-    return [name.removesuffix(".json") for name in storage.list_folder(folder) if _SEGMENT.fullmatch(name)]
-
-
-def _segment_json(folder: Path, name: str) -> Mapping[str, Any]:
-    content = storage.read_json(folder / f"{name}.json")
-    if not isinstance(content, dict) or not {"format", "count", "dim", "vectors", "keys"} <= content.keys():
-        raise ArtifactCorrupt(
-            f"expected format, count, dim, vectors and keys in {folder / name}.json, got {content!r:.200}"
-        )
-    return content
-
-
-def _read_segment(folder: Path, name: str, *, dim: int, first_row: int) -> Segment:
-    content = _segment_json(folder, name)
-    if content["format"] != FORMAT_VERSION:
-        raise ArtifactIncompatible(
-            f"{folder / name}.json has format {content['format']}, this release reads {FORMAT_VERSION}"
-        )
-    if content["dim"] != dim:
-        raise ArtifactIncompatible(
-            f"{folder / name}.json has dim {content['dim']}, expected {dim}; use another store folder"
-        )
-    vectors = content["vectors"]
-    try:
-        return Segment(name, first_row, int(content["count"]), int(vectors["size_bytes"]), str(vectors["sha256"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactCorrupt(f"{folder / name}.json has no count, size or digest that can be read: {error}") from error

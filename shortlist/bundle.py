@@ -15,12 +15,20 @@ import hashlib
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from indexing import storage
-from indexing.errors import ArtifactCorrupt, ArtifactError, ArtifactNotFound, ArtifactUntrusted, StorageError
+from indexing.errors import (
+    ArtifactCorrupt,
+    ArtifactError,
+    ArtifactNotFound,
+    ArtifactUntrusted,
+    CommitUncertain,
+    StorageError,
+)
 from indexing.storage import FileDigest, Hold
 from indexing.vectors import Segment, VectorStore
 from shortlist.leases import MANIFEST, lease
@@ -29,6 +37,7 @@ from shortlist.manifest import Manifest, parse_manifest
 CURRENT = "CURRENT"
 LOCK = "LOCK"
 STAGING = ".staging"
+VERSIONS = "versions"
 CURRENT_BYTES, MANIFEST_BYTES = 1 << 12, 1 << 26
 """Longest CURRENT and MANIFEST.json that are read; a manifest of 250,000 segments (a billion products) still fits."""
 VERSION_NAME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{6}Z-[0-9a-f]{6}")
@@ -120,9 +129,26 @@ def open_bundle(root: Path, *, verify: bool = True) -> Bundle:
     Raises:
         ArtifactNotFound, ArtifactCorrupt, ArtifactIncompatible, ArtifactUntrusted: With the file and the reason.
     """
-    folder, digest, held = _lease_live(root)
+    return _open(root, *_lease_live(root), verify=verify)
+
+
+def open_version(root: Path, version: str) -> Bundle:
+    """Open a published version, live or not, every file verified.
+
+    Raises:
+        ArtifactNotFound, ArtifactCorrupt, ArtifactIncompatible, ArtifactUntrusted: With the file and the reason.
+    """
+    if not VERSION_NAME.fullmatch(version):
+        raise ArtifactNotFound(f"{root} has no version {version!r}: no build names one so")
+    folder = root / VERSIONS / version
+    held = lease(folder)
+    return _open(root, folder, storage.digest(folder / MANIFEST).sha256, held, verify=True)
+
+
+def _open(root: Path, folder: Path, digest: str, held: Hold, *, verify: bool) -> Bundle:
+    """Read the manifest of a leased version and verify its files; the lease is given back when that fails."""
     try:
-        bundle = Bundle(root, folder, _read_manifest(folder, digest), held)
+        bundle = Bundle(root, folder, read_manifest(folder, digest), held)
         if verify:
             verify_files(bundle)
     except BaseException:
@@ -137,7 +163,7 @@ def _lease_live(root: Path) -> tuple[Path, str, Hold]:
         version, digest = live_version(root)
         if not VERSION_NAME.fullmatch(version):
             raise ArtifactUntrusted(f"{root / CURRENT} names version {version!r}, which no build writes")
-        folder = root / "versions" / version
+        folder = root / VERSIONS / version
         try:
             return folder, digest, lease(folder)
         except ArtifactNotFound:
@@ -146,7 +172,12 @@ def _lease_live(root: Path) -> tuple[Path, str, Hold]:
             # It was superseded and collected between two calls here: what is live now is leased in its place.
 
 
-def _read_manifest(folder: Path, digest: str | None) -> Manifest:
+def read_manifest(folder: Path, digest: str | None = None) -> Manifest:
+    """Return the manifest of a version, held against its digest where that is known.
+
+    Raises:
+        ArtifactNotFound, ArtifactCorrupt, ArtifactIncompatible, ArtifactUntrusted: With the reason.
+    """
     path = folder / MANIFEST
     content = storage.read_bytes(path, at_most_bytes=MANIFEST_BYTES)
     actual = hashlib.sha256(content).hexdigest()
@@ -213,17 +244,41 @@ def publish(root: Path, staging: Path, manifest: Manifest) -> None:
 
     Raises:
         StorageError: With what failed; CURRENT still names the old version.
+        CommitUncertain: The new version is live, but may not be after a power cut.
     """
     digest = storage.write_json(staging / MANIFEST, manifest.to_json())
-    folder = root / "versions" / manifest.version
+    folder = root / VERSIONS / manifest.version
     storage.make_folder(folder.parent)
-    storage.publish_folder(staging, folder)
+    try:
+        storage.publish_folder(staging, folder)
+    except CommitUncertain as uncertain:  # about a version that nothing names yet: nothing may be built upon it
+        with suppress(StorageError):
+            storage.retire_folder(folder)
+        raise StorageError(f"{manifest.version} was not published, what was live is: {uncertain}") from uncertain
     make_live(root, manifest.version, digest.sha256)
 
 
 def make_live(root: Path, version: str, manifest_sha256: str) -> None:
-    """Point CURRENT at a published version."""
-    storage.replace_json(root / CURRENT, {"manifest_sha256": manifest_sha256, "version": version})
+    """Point CURRENT at a published version.
+
+    Raises:
+        StorageError: CURRENT is as it was.
+        CommitUncertain: It names the version now, but may not after a power cut.
+    """
+    try:
+        storage.replace_json(root / CURRENT, {"manifest_sha256": manifest_sha256, "version": version})
+    except CommitUncertain as uncertain:
+        raise CommitUncertain(
+            f"{version} is live, but after a power cut the version before may be: {uncertain}; check the device, then "
+            f"find out with: shortlist versions --bundle {root}"
+        ) from uncertain
+
+
+def version_names(root: Path) -> list[str]:
+    """Return the names of the published versions, oldest first; none when there is no folder of them."""
+    if not (root / VERSIONS).is_dir():
+        return []
+    return [name for name in storage.list_folder(root / VERSIONS) if VERSION_NAME.fullmatch(name)]
 
 
 def list_versions(root: Path) -> list[VersionSummary]:
@@ -234,13 +289,12 @@ def list_versions(root: Path) -> list[VersionSummary]:
         ArtifactCorrupt: CURRENT does not hold what this release writes.
     """
     live, _ = live_version(root)
-    names = [name for name in storage.list_folder(root / "versions") if VERSION_NAME.fullmatch(name)]
-    return [_summary(root / "versions" / name, live=name == live) for name in reversed(names)]
+    return [_summary(root / VERSIONS / name, live=name == live) for name in reversed(version_names(root))]
 
 
 def _summary(folder: Path, *, live: bool) -> VersionSummary:
     try:
-        manifest = _read_manifest(folder, None)
+        manifest = read_manifest(folder)
     except (ArtifactError, StorageError) as error:
         return VersionSummary(version=folder.name, live=live, problem=str(error))
     size_bytes = sum(digest.size_bytes for digest in manifest.files.values())

@@ -70,6 +70,8 @@ class BuildConfig:
         canary_cosine: Smallest cosine at which a canary vector still counts as the same.
         canary_spread: Largest difference of a stored pair's cross-encoder score, as a share of their standard
             deviation. Computing in bf16 moved the demo's by .04, a random model of 32 dimensions by .13.
+        keep_versions: Versions that stay after a build, the live one and the previous among them; others are removed as
+            soon as no process has them open. 0 keeps all.
     """
 
     catalog: CatalogConfig
@@ -84,9 +86,14 @@ class BuildConfig:
     canary_queries: int = 8
     canary_cosine: float = 0.999
     canary_spread: float = 0.25
+    keep_versions: int = 3
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
+        if self.keep_versions != 0 and self.keep_versions < 2:
+            raise ValueError(
+                f"keep_versions must be 0 (all) or at least 2 (the live one and the previous), got {self.keep_versions}"
+            )
         if self.segment_texts < 1 or self.canary_queries < 1:
             raise ValueError(
                 f"segment_texts and canary_queries must be at least 1, got {self.segment_texts}, {self.canary_queries}"

@@ -8,8 +8,9 @@ from indexing.storage.filesystem import FileSystem, using
 from indexing.storage.folders import list_folder, make_folder, remove_file, remove_folder, require_space, sync_folder
 from indexing.storage.hold import Hold, hold
 from indexing.storage.lock import exclusive_lock
-from indexing.storage.publishing import adopt, adopt_folder, publish_folder
+from indexing.storage.publishing import adopt, adopt_folder, move_file, publish_folder
 from indexing.storage.reading import FileDigest, digest, map_array, parse_json, read_bytes, read_json
+from indexing.storage.removing import remove_leftovers, retire_folder
 from indexing.storage.writing import (
     FileWriter,
     create_bytes,
@@ -36,15 +37,18 @@ __all__ = [
     "list_folder",
     "make_folder",
     "map_array",
+    "move_file",
     "parse_json",
     "publish_folder",
     "read_bytes",
     "read_json",
     "remove_file",
     "remove_folder",
+    "remove_leftovers",
     "replace_bytes",
     "replace_json",
     "require_space",
+    "retire_folder",
     "sync_folder",
     "using",
     "write_bytes",

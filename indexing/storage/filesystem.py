@@ -50,6 +50,10 @@ class FileSystem:
         """Cut the file to ``size_bytes``."""
         os.ftruncate(descriptor, size_bytes)
 
+    def chmod(self, descriptor: int, mode: int) -> None:
+        """Set the permissions of an open file."""
+        os.fchmod(descriptor, mode)
+
     def fsync(self, descriptor: int) -> None:
         """Flush a file, or the entries of a folder, to the device."""
         os.fsync(descriptor)

@@ -17,12 +17,16 @@ from indexing.storage.filesystem import closing, explained, system
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and those above it; one that exists is fine. Each new entry is synced.
+    """Create a folder and those above it; one that exists is fine.
+
+    Its name is synced before anything can be put into it. So one that holds something needs no sync, and one that is
+    empty does: whoever made it may have been killed before the sync.
 
     Raises:
-        StorageFull, StorageError: If it cannot be created, or something else has that name.
+        StorageFull, StorageError: If it cannot be created or synced, or something else has that name.
     """
     if is_folder(path):
+        _settle(path)
         return
     if path.parent != path:
         make_folder(path.parent)
@@ -32,7 +36,24 @@ def make_folder(path: Path) -> None:
         except FileExistsError:
             if not is_folder(path):  # another process may have been first, which is fine
                 raise
-    sync_folder(path.parent)
+    try:
+        sync_folder(path.parent)
+    except StorageError:
+        with suppress(OSError):  # so that the next one makes it anew, and does not take a failed sync for a good one
+            system().rmdir(path)
+        raise
+
+
+def _settle(path: Path) -> None:
+    """Sync the name of a folder that exists and holds nothing yet."""
+    with explained("list", path):
+        if system().listdir(path):
+            return
+    try:
+        sync_folder(path.parent)
+    except StorageError as error:
+        if not isinstance(error.__cause__, PermissionError):  # then somebody else made it, in a folder of theirs
+            raise
 
 
 def sync_folder(path: Path) -> None:

@@ -1,6 +1,8 @@
 """Taking over what libraries wrote, and giving a finished folder its name."""
 
 import errno
+import stat
+from contextlib import suppress
 from pathlib import Path
 
 from indexing.errors import (
@@ -10,20 +12,28 @@ from indexing.storage.filesystem import explained, system
 from indexing.storage.folders import confirm, exists, sync_folder, walk
 from indexing.storage.reading import FileDigest, digest_open, reading
 
+_READ = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
+
 
 def adopt(path: Path, *, minimum_bytes: int = 1) -> FileDigest:
-    """Take over a file that a library wrote: check its length, sync it, hash it.
+    """Take over a file that a library wrote: check its length, let those read it who may read its folder, sync, hash.
 
-    Some libraries report success on a full disk (faiss leaves 0 bytes), hence the length.
+    Some libraries report success on a full disk (faiss leaves 0 bytes), hence the length. Some write for their user
+    alone (safetensors, mode 0600), hence the permissions: an artefact may be built by one user and served by another.
 
     Raises:
         StorageError: If it is shorter than ``minimum_bytes`` or cannot be synced.
         ArtifactNotFound, ArtifactUntrusted: If it is not there, or not a regular file.
     """
     with reading(path) as descriptor:
-        size = system().stat(descriptor).st_size
-        if size < minimum_bytes:
-            raise StorageError(f"expected at least {minimum_bytes} bytes in {path}, found {size}; is the disk full?")
+        found = system().stat(descriptor)
+        if found.st_size < minimum_bytes:
+            raise StorageError(
+                f"expected at least {minimum_bytes} bytes in {path}, found {found.st_size}; is the disk full?"
+            )
+        readers = system().stat(path.parent).st_mode & _READ  # the folder has what the umask leaves
+        if found.st_mode & readers != readers:
+            system().chmod(descriptor, stat.S_IMODE(found.st_mode) | readers)
         system().fsync(descriptor)
         return digest_open(descriptor)
 
@@ -43,6 +53,16 @@ def adopt_folder(path: Path) -> dict[str, FileDigest]:
             digests[file.relative_to(path).as_posix()] = adopt(file, minimum_bytes=0)
         sync_folder(folder)
     return dict(sorted(digests.items()))
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Rename a file; none there is fine. The caller syncs both folders.
+
+    Raises:
+        StorageError: If it cannot be renamed.
+    """
+    with explained("move", source), suppress(FileNotFoundError):
+        system().rename(source, target)
 
 
 def publish_folder(staging: Path, final: Path) -> None:

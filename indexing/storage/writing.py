@@ -115,7 +115,7 @@ def replace_bytes(path: Path, content: Content) -> FileDigest:
 
     Raises:
         StorageFull, StorageError: The old content stands.
-        CommitUncertain: The new content is visible, but the sync of its folder failed.
+        CommitUncertain: The new content is visible, but the sync of its folder failed; or a failed rename took place.
     """
     temporary = _temporary(path)
     written = write_bytes(temporary, content)
@@ -176,12 +176,16 @@ def _temporary(path: Path) -> Path:
 
 
 def _rename(temporary: Path, path: Path) -> None:
+    """Rename and remove what could not be renamed; a rename that was done although it failed is uncertain."""
     try:
         with explained("rename", path):
             system().rename(temporary, path)
-    except StorageError:
+    except StorageError as error:
         with suppress(OSError):
-            system().unlink(temporary)
+            try:
+                system().unlink(temporary)
+            except FileNotFoundError:  # there is nothing left to rename
+                raise CommitUncertain(f"{path} may have been replaced: {error}; read it to find out") from error
         raise
 
 

@@ -16,10 +16,14 @@ from retrieval.catalog import Catalog
 from retrieval.fingerprint import Fingerprint
 from retrieval.tokens import TokenCounts
 from shortlist.building.vectors import used_segments
+from shortlist.bundle import version_names
 from shortlist.config import BuildConfig
 from shortlist.manifest import FORMAT, Manifest, store_name
 from shortlist.stored import freeze
 from shortlist.version import __version__
+
+_MOMENT = "%Y-%m-%dT%H%M%SZ"
+"""The time in a version's name; UTC."""
 
 
 def describe(
@@ -96,11 +100,14 @@ def catalogue_record(catalog: Catalog) -> dict[str, Any]:
 
 
 def _version_name(out: Path, content: dict[str, Any], files: Mapping[str, FileDigest]) -> str:
-    """Name a version by when it was built and what is in it; move on by a second when the name is taken."""
+    """Name a version by when it was built and what is in it; a second after the newest there is, if that is later.
+
+    So names rise with the order of publication, whatever the clock does.
+    """
     listed = {name: digest.sha256 for name, digest in files.items()}
     text = json.dumps([content, listed], sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(text.encode()).hexdigest()[:6]
     moment = datetime.now(UTC)
-    while (out / "versions" / (name := f"{moment:%Y-%m-%dT%H%M%SZ}-{digest}")).exists():
-        moment += timedelta(seconds=1)
-    return name
+    for newest in version_names(out)[-1:]:
+        moment = max(moment, datetime.strptime(newest[:-7], _MOMENT).replace(tzinfo=UTC) + timedelta(seconds=1))
+    return f"{moment:{_MOMENT}}-{digest}"

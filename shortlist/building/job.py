@@ -1,5 +1,6 @@
 """Job ``build``: read, encode, index, check, publish. A reader sees the version before or the version after."""
 
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from indexing import storage
-from indexing.errors import ArtifactError, ConfigError
+from indexing.errors import ArtifactError, ConfigError, StorageError
 from indexing.storage import FileDigest
 from indexing.types import FloatMatrix
 from indexing.vectors import VectorStore
@@ -39,12 +40,13 @@ from shortlist.building.vectors import (
     require_agreement,
     store_path,
 )
-from shortlist.bundle import LOCK, STAGING, Bundle, open_bundle, publish
+from shortlist.bundle import LOCK, STAGING, Bundle, live_version, open_bundle, publish
 from shortlist.canary import APPROXIMATE_OVERLAP, Score, record_canary, write_canary
 from shortlist.config import BuildConfig
 from shortlist.first_stage import open_first_stage
 from shortlist.manifest import CANARY_FILE
 from shortlist.progress import progress, say
+from shortlist.versions import collect
 
 
 def build(config: BuildConfig, *, source: Path, out: Path) -> BuildReport:
@@ -67,14 +69,18 @@ def build(config: BuildConfig, *, source: Path, out: Path) -> BuildReport:
     storage.make_folder(out)
     with storage.exclusive_lock(out / LOCK, purpose=f"build {catalog.name}"):
         staging = out / STAGING
+        storage.remove_leftovers(out)
         storage.remove_folder(staging)
         storage.make_folder(staging)
-        run = _Build(config, catalog, encoder_folder, out, staging)
         try:
-            return run.run()
+            run = _Build(config, catalog, encoder_folder, out, staging)
+            report = run.run()
         except BaseException:
-            storage.remove_folder(staging)
+            with suppress(StorageError):  # the first error is the one to report
+                storage.remove_folder(staging)
             raise
+        _collect(out, config.keep_versions, previous=run.before, report=report)
+        return report
 
 
 class _Build:
@@ -95,6 +101,7 @@ class _Build:
         )
         self.files: dict[str, FileDigest] = {}
         self.previous = self._previous()
+        self.before = _live_name(out)
 
     def run(self) -> BuildReport:
         """Run every step in order."""
@@ -302,6 +309,28 @@ class _Build:
             if any(self.out.glob("versions/*")):
                 say(f"warning: the live version cannot be reused: {error}")
             return None
+
+
+def _live_name(out: Path) -> str:
+    """Return the name of the live version, whole or not; empty when there is none or CURRENT cannot be read."""
+    try:
+        return live_version(out)[0]
+    except ArtifactError:
+        return ""
+
+
+def _collect(out: Path, keep: int, *, previous: str, report: BuildReport) -> None:
+    """Remove versions that are not kept; the new one is live by now, so trouble here is worth a warning only."""
+    try:
+        collected = collect(out, keep=keep, previous=previous)
+    except (ArtifactError, StorageError) as error:
+        report.warnings.append(f"superseded versions could not all be removed: {error}")
+        say(f"warning: {report.warnings[-1]}")
+        return
+    for name in collected.removed:
+        say(f"removed {name}, which is superseded (keep_versions={keep})")
+    for name in collected.in_use:
+        say(f"kept {name}, which is superseded but in use")
 
 
 def _require_reranker(config: RerankerConfig) -> None:

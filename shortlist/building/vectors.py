@@ -6,13 +6,13 @@ it; within it a vector is found by its text, so another template encodes only th
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from indexing import storage
-from indexing.errors import ArtifactCorrupt, ArtifactNotFound, ConfigError
+from indexing.errors import ConfigError
+from indexing.segments import mend
 from indexing.storage import FileDigest
 from indexing.types import FloatMatrix, IntVector
 from indexing.vectors import VectorStore
@@ -52,19 +52,11 @@ def store_path(root: Path, fingerprint: Fingerprint) -> Path:
 
 
 def open_store(folder: Path, *, dim: int) -> VectorStore:
-    """Open the vector store of a build, every file of it verified; a damaged one is set aside and a new one begun.
-
-    What was in a damaged store is encoded again; versions that use it were refused at opening already.
-    """
-    try:
-        store = VectorStore.open(folder, dim=dim, create=True)
-        store.verify()
-    except (ArtifactCorrupt, ArtifactNotFound) as error:
-        aside = folder.with_name(f"{folder.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}")
-        say(f"warning: {error}; the store is kept as {aside} and its texts are encoded again")
-        storage.publish_folder(folder, aside)
-        return VectorStore.open(folder, dim=dim, create=True)
-    return store
+    """Open the vector store of a build, every file of it verified; texts of damaged segments are encoded again."""
+    damaged = mend(folder, dim=dim)
+    if damaged is not None:
+        say(f"warning: {damaged.problem}; it is kept in {damaged.folder} and what is missing is encoded again")
+    return VectorStore.open(folder, dim=dim)
 
 
 def brought_fingerprint(dim: int, query_tower: Fingerprint | None) -> Fingerprint:

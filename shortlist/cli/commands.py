@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from indexing.errors import ConfigError
 from shortlist.cli.texts import build_text, hits_text, reranker_text, retriever_text, survey_text
 from shortlist.compose import load_config
 from shortlist.config import (
@@ -225,17 +226,35 @@ def verify(options: argparse.Namespace) -> Outcome:
     return Outcome(f"{bundle.manifest.version} is whole: {checked}", values)
 
 
-def versions(options: argparse.Namespace) -> Outcome:
-    """List the versions of a bundle."""
-    from shortlist.bundle import list_versions
+def rollback(options: argparse.Namespace) -> Outcome:
+    """Make an earlier version live again."""
+    from shortlist.versions import rollback as run
 
-    found = list_versions(Path(options.bundle))
+    done = run(Path(options.bundle), options.version or "")
+    return Outcome(f"{done.version} is live; {done.previous} was", asdict(done))
+
+
+def versions(options: argparse.Namespace) -> Outcome:
+    """List the versions of a bundle, and remove superseded ones when asked to."""
+    from shortlist.bundle import list_versions
+    from shortlist.versions import Collected, clean
+
+    root = Path(options.bundle)
+    if options.keep is not None and not (options.collect and options.keep.isdecimal()):
+        raise ConfigError(f"--keep N says how many versions --collect leaves, got {options.keep!r}; give both")
+    collected = clean(root, keep=int(options.keep or 3)) if options.collect else Collected()
+    found = list_versions(root)
     lines = [
+        *(f"  removed {name}" for name in (*collected.removed, *collected.stores)),
+        *(f"  kept {name}, which some process has open" for name in collected.in_use),
+    ]
+    lines += [
         f"{'*' if version.live else ' '} {version.version}  "
         + (version.problem or f"{version.products} products  {version.index}  {version.size_bytes / 2**20:.1f} MiB")
         for version in found
     ]
-    return Outcome("\n".join([*lines, "(* is live)"]), {"versions": [asdict(version) for version in found]})
+    values = {"versions": [asdict(version) for version in found]}
+    return Outcome("\n".join([*lines, "(* is live)"]), values | (asdict(collected) if options.collect else {}))
 
 
 def _path(option: str | None) -> Path | None:
@@ -255,5 +274,6 @@ RUNNERS: dict[str, Callable[[argparse.Namespace], Outcome]] = {
     "export": export,
     "verify": verify,
     "versions": versions,
+    "rollback": rollback,
 }
 """Command name -> what runs it; a test holds it against ``options.COMMANDS``."""

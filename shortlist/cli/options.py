@@ -42,7 +42,7 @@ class Command:
         summary: One line for ``shortlist --help``.
         options: Its options, ``--json`` and ``--help`` apart, which all have.
         config: Name of its primary configuration; empty when it takes no overrides.
-        text: Names of the leading free-text arguments, parted by blanks; empty when there are none.
+        text: Names of the leading free-text arguments, parted by blanks; one in brackets may be left out.
         example: A whole command line that works.
     """
 
@@ -165,7 +165,21 @@ COMMANDS: tuple[Command, ...] = (
         example="shortlist verify --bundle artifacts/icecat --full",
     ),
     Command(
-        "versions", "list the versions of a bundle", (BUNDLE,), example="shortlist versions --bundle artifacts/icecat"
+        "versions",
+        "list the versions of a bundle; remove those that are superseded",
+        (
+            BUNDLE,
+            Option("--collect", "remove superseded versions that no process has open, and vectors that none uses"),
+            Option("--keep", "how many versions stay with --collect (default 3, the live one among them)", "N"),
+        ),
+        example="shortlist versions --bundle artifacts/icecat",
+    ),
+    Command(
+        "rollback",
+        "make an earlier version live again, after proving that it still answers",
+        (BUNDLE,),
+        text="[version]",
+        example="shortlist rollback --bundle artifacts/icecat",
     ),
 )
 
@@ -203,7 +217,7 @@ def parse(command: Command, arguments: Sequence[str]) -> argparse.Namespace:
         else:
             parser.add_argument(option.name, action="store_true")
     for name in command.text.split():
-        parser.add_argument(name, nargs="?")
+        parser.add_argument(name.strip("[]"), nargs="?")
     parser.add_argument("overrides", nargs="*")
     parsed = parser.parse_intermixed_args(list(arguments))
     parsed.command_line = shlex.join(["shortlist", command.name, *arguments])
@@ -217,7 +231,9 @@ def _require(command: Command, parsed: argparse.Namespace) -> None:
         if option.required and getattr(parsed, option.name.lstrip("-")) is None:
             raise ConfigError(f"{option.name} {option.metavar} is required ({option.help}), e.g.: {command.example}")
     for name, place in zip(command.text.split(), _PLACES, strict=False):
-        given = getattr(parsed, name)
+        given = getattr(parsed, name.strip("[]"))
+        if given is None and name.startswith("["):
+            continue
         if given is None:
             raise ConfigError(f"give the {name} as the {place} argument, e.g.: {command.example}")
         if re.fullmatch(r"[a-z_.]+=\S*", given) and not parsed.overrides:
@@ -258,7 +274,7 @@ def usage() -> str:
 
 def command_usage(command: Command) -> str:
     """Return the text of ``shortlist <command> --help``, without its configuration."""
-    text = "".join(f' "{name}"' for name in command.text.split())
+    text = "".join(f" {name}" if name.startswith("[") else f' "{name}"' for name in command.text.split())
     overrides = " [overrides]" if command.config else ""
     lines = [f"usage: shortlist {command.name}{text} [options]{overrides}", "", command.summary, ""]
     for option in command.options:

@@ -162,7 +162,8 @@ def test_a_segment_is_appended_whole_or_not_at_all_and_the_next_append_works(tmp
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_an_uncertain_append_is_not_overwritten_by_the_next(tmp_path, number):
+@pytest.mark.parametrize("removable", [True, False])
+def test_an_append_whose_last_sync_failed_is_taken_back_or_never_overwritten(tmp_path, number, removable):
     class FailsAfterRename(FileSystem):
         renamed = False
 
@@ -175,10 +176,21 @@ def test_an_uncertain_append_is_not_overwritten_by_the_next(tmp_path, number):
                 raise OSError(number, os.strerror(number))
             super().fsync(descriptor)
 
+        def unlink(self, path):
+            if self.renamed and not removable:
+                raise OSError(number, os.strerror(number))
+            super().unlink(path)
+
     store = VectorStore.open(tmp_path, dim=4, create=True)
     vectors = np.eye(2, 4, dtype=np.float32)
-    with storage.using(FailsAfterRename()), pytest.raises(CommitUncertain, match="segment-000000"):
+    expected = StorageError if removable else CommitUncertain
+    message = r"segment-000000 was not added to " if removable else r"segment-000000\.json is in place, but whether"
+    with storage.using(FailsAfterRename()), pytest.raises(expected, match=message):
         store.append([b"a" * 16], vectors[:1])
-    with pytest.raises(StorageError, match=r"segment-000000 appeared in .* meanwhile: another process appends to it"):
-        store.append([b"b" * 16], vectors[1:])
-    assert VectorStore.open(tmp_path, dim=4).find([b"a" * 16, b"b" * 16]).tolist() == [0, -1]
+    if removable:
+        assert store.append([b"b" * 16], vectors[1:]).tolist() == [0]
+    else:
+        with pytest.raises(StorageError, match=r"segment-000000 appeared in .* meanwhile: another process appends"):
+            store.append([b"b" * 16], vectors[1:])
+    found = VectorStore.open(tmp_path, dim=4).find([b"a" * 16, b"b" * 16]).tolist()
+    assert found == ([-1, 0] if removable else [0, -1])
