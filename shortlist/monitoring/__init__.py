@@ -1,0 +1,1 @@
+"""What is watched while an engine serves: recall against exact search, on a sample of the live queries."""
