@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Protocol
 
 from indexing.errors import InvalidQuery
+from indexing.observed import Observe, ObservedIndex
 from indexing.types import BoolVector, FloatMatrix, FloatVector, VectorIndex
 from retrieval.config import FusionConfig
 from retrieval.fusion import Ranked, fuse, source_weights
@@ -89,25 +90,6 @@ class Retriever:
         self._lexical = lexical
         self._products = products
         self._fusion = fusion
-
-    @property
-    def dense(self) -> VectorIndex | None:
-        """The dense index; ``None`` when there is none."""
-        return self._dense
-
-    def using(self, *, encoder: QueryEncoder | None = None, dense: VectorIndex | None = None) -> "Retriever":
-        """Return the same first stage with another encoder, another dense index, or both.
-
-        Raises:
-            ValueError: If the index has another number of rows than there are products.
-        """
-        return Retriever(
-            encoder=self._encoder if encoder is None else encoder,
-            dense=self._dense if dense is None else dense,
-            lexical=self._lexical,
-            products=self._products,
-            fusion=self._fusion,
-        )
 
     def retrieve(
         self,
@@ -207,6 +189,10 @@ class Retriever:
             ValueError: If it has another number of rows than there are products.
         """
         return Retriever(self._encoder, dense, self._lexical, self._products, self._fusion)
+
+    def observed(self, observe: Observe) -> "Retriever":
+        """Return the same retriever, which tells ``observe`` of every dense search."""
+        return self if self._dense is None else self.with_dense(ObservedIndex(self._dense, observe))
 
     @property
     def lexical(self) -> Bm25 | None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from retrieval.text import normalise_query
 from shortlist.bundle import Bundle, open_bundle
 from shortlist.config import System, require_depth
 from shortlist.generation import EncodeQueries, Filters, Generation, Ranking, load_generation, require_tower
+from shortlist.monitoring.recall import RecallState, RecallWatch
 
 DEFAULT_DEPTH = 100
 """Candidates handed to the reranker when the caller does not say; the usual depth of published comparisons."""
@@ -40,6 +42,7 @@ class SearchEngine:
     def __init__(self, generation: Generation) -> None:
         """Wrap a loaded generation; use :meth:`open` instead."""
         self._generation = generation
+        self._watch: RecallWatch | None = None
 
     @classmethod
     def open(
@@ -136,7 +139,7 @@ class SearchEngine:
             ValueError: ``k`` below 1, or ``depth`` below ``k``.
         """
         start = time.perf_counter()
-        generation = self._generation
+        generation = self._watched(self._generation)
 
         def affordable(pairs: int) -> bool:
             elapsed_ms = (time.perf_counter() - start) * 1000
@@ -165,7 +168,7 @@ class SearchEngine:
                 then.
         """
         start = time.perf_counter()
-        generation = self._generation
+        generation = self._watched(self._generation)
         ranked = _rank(generation, queries, k, depth, filters, rerank=rerank)
         elapsed_ms = (time.perf_counter() - start) * 1000 / max(1, len(queries))
         return [_result(generation, text, ranking, k, elapsed_ms) for text, ranking in ranked]
@@ -225,6 +228,63 @@ class SearchEngine:
         )[0]
         elapsed_ms = (time.perf_counter() - start) * 1000
         return [(ranked.product_id, ranked.score) for ranked in ranking.ranked], elapsed_ms
+
+    def watch_recall(
+        self,
+        *,
+        target: float = 0.95,
+        k: int = 100,
+        sample: float = 0.01,
+        alpha: float = 0.05,
+        load: float = 0.1,
+        seed: int = 0,
+        on_alarm: Callable[[RecallState], object] | None = None,
+    ) -> RecallWatch:
+        """Hold sampled queries against exact search in the background, and raise an alarm when recall has fallen.
+
+        What :meth:`search`, :meth:`search_many` and :meth:`asearch` get from the dense index is checked as a build
+        checks it, on the generation that answered, filters included. When another generation serves, the watch begins
+        anew. A query is handed over or dropped and counted; no search waits for a check.
+
+        Args:
+            target: Recall at ``k`` that queries should have in the mean, in (0, 1); by default that of a build.
+            k: Cut-off; for a query that asked for fewer candidates, their number.
+            sample: Probability that a query is checked, in (0, 1].
+            alpha: Probability of an alarm, ever, about a generation whose recall never falls below the target; and of
+                a confidence sequence that is ever wrong.
+            load: Largest share of one core that the checks may take, in (0, 1].
+            seed: Of the sampling.
+            on_alarm: Called with the state, once per generation, in the watch's own thread; what it raises is logged.
+
+        Returns:
+            The watch, running; close it, or use it as a context manager.
+
+        Raises:
+            ValueError: A number out of range, or this engine is watched already.
+            TypeError: ``k`` is no whole number.
+        """
+        if self._watch is not None:
+            raise ValueError("recall is watched already; close that watch first")
+        self._watch = RecallWatch(
+            lambda: self._generation,
+            target=target,
+            k=k,
+            sample=sample,
+            alpha=alpha,
+            load=load,
+            seed=seed,
+            on_alarm=on_alarm,
+            on_close=self._unwatch,
+        )
+        return self._watch
+
+    def _unwatch(self) -> None:
+        self._watch = None
+
+    def _watched(self, generation: Generation) -> Generation:
+        """The same generation; when recall is watched, one that hands its dense searches over."""
+        watch = self._watch
+        return generation.observed(partial(watch.offer, generation)) if watch is not None else generation
 
 
 def _rank(

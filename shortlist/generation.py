@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from indexing.config import IndexConfig
 from indexing.errors import ConfigError, FingerprintMismatch, InvalidQuery
+from indexing.observed import Observe
 from indexing.types import BoolVector, FloatMatrix, Vectors
 from indexing.vectors import check_vectors
 from rerank.config import CrossEncoderConfig, RerankerConfig
@@ -21,7 +22,7 @@ from retrieval.retriever import Recall, Retriever
 from retrieval.text import TextTemplate
 from shortlist.bundle import Bundle
 from shortlist.canary import Canary, check_first_stage, check_reranker, check_tower, read_canary
-from shortlist.first_stage import open_first_stage, unobserved
+from shortlist.first_stage import open_first_stage
 from shortlist.manifest import CANARY_FILE
 from shortlist.stored import thaw
 
@@ -102,6 +103,10 @@ class Generation:
     tower: QueryTower | None
     pair_ms: float
 
+    def observed(self, observe: Observe) -> Self:
+        """Return the same generation, which tells ``observe`` of every dense search."""
+        return replace(self, retriever=self.retriever.observed(observe))
+
     def eligible(self, filters: Filters | None) -> BoolVector | None:
         """Say which rows the filters let through, bool [n]; ``None`` means all, since nothing was asked.
 
@@ -169,12 +174,7 @@ class Generation:
 
 
 def load_generation(
-    bundle: Bundle,
-    *,
-    runtime: RuntimeConfig,
-    encoder: Path | EncodeQueries | None = None,
-    reranking: bool = True,
-    loaded: Callable[[str], None] = unobserved,
+    bundle: Bundle, *, runtime: RuntimeConfig, encoder: Path | EncodeQueries | None = None, reranking: bool = True
 ) -> Generation:
     """Load a verified version into memory and prove that its query tower is the one its vectors belong to.
 
@@ -184,7 +184,6 @@ def load_generation(
         encoder: A model folder or a function in place of the bundle's own query tower; the folder must have the
             fingerprint, and either must reproduce the canary.
         reranking: Load the reranker if the bundle has one.
-        loaded: Told of each part when it is there: those of `open_first_stage`, then ``encoder`` and ``reranker``.
 
     Raises:
         FingerprintMismatch: The tower differs; the message names the field.
@@ -196,17 +195,15 @@ def load_generation(
     fusion = thaw("fusion", manifest.fusion, FusionConfig)
     thaw("index", dict(manifest.index["config"]), IndexConfig)
     thaw("lexical", manifest.lexical, LexicalConfig)
-    stage = open_first_stage(bundle.folder, bundle.open_vectors(), threads=runtime.threads, loaded=loaded)
+    stage = open_first_stage(bundle.folder, bundle.open_vectors(), threads=runtime.threads)
     products, template = stage.products, TextTemplate(text)
     canary = read_canary(bundle.folder / CANARY_FILE)
     tower = _tower(bundle, text, runtime, encoder, canary)
-    loaded("encoder")
     retriever = stage.retriever(fusion, tower)
     check_first_stage(canary, retriever, products, overlap=float(manifest.canary["overlap"]))
     reranker: Reranker = PassThrough()
     if reranking:
         reranker = _reranker(bundle, runtime, canary, products, template)
-        loaded("reranker")
     return Generation(
         name=manifest.version,
         bundle=bundle,
