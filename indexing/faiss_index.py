@@ -101,8 +101,25 @@ class FaissIndex:
         parameters = self._record.plan.parameters
         if "ef_search" not in parameters:
             return self
-        wider = {**parameters, "ef_search": math.ceil(parameters["ef_search"] * factor)}
-        record = replace(self._record, plan=replace(self._record.plan, parameters=wider))
+        return self.tuned(ef_search=math.ceil(parameters["ef_search"] * factor))
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that it takes in memory: the FAISS index, and which rows hold which vector."""
+        distinct = self._distinct
+        numbering = (distinct.numbers, distinct.members, distinct.starts)
+        return faiss_kinds.size_bytes(self._index) + sum(part.nbytes for part in numbering)
+
+    def tuned(self, **parameters: int | float) -> "FaissIndex":
+        """Return the same index searched with other parameters; it shares everything with this one.
+
+        Args:
+            **parameters: ``ef_search`` of a graph, ``probes`` and ``refine_factor`` of inverted lists.
+
+        Raises:
+            ValueError: If the kind has no such parameter to search by, or a value is below 1.
+        """
+        record = replace(self._record, plan=faiss_kinds.tuned(self._record.plan, parameters))
         return FaissIndex(self._index, record, self._distinct, vectors=self._vectors, tie_rank=self._tie_rank)
 
     def search(self, queries: FloatMatrix, k: int, *, eligible: BoolVector | None = None) -> Neighbors:

@@ -37,6 +37,14 @@ class _File:
 
 _LISTS = frozenset({"lists", "probes", "refine_factor", "seed"})
 
+SEARCH_PARAMETERS: Mapping[str, frozenset[str]] = {
+    "flat": frozenset(),
+    "hnsw": frozenset({"ef_search"}),
+    "ivf_sq8": frozenset({"probes", "refine_factor"}),
+    "ivf_pq": frozenset({"probes", "refine_factor"}),
+}
+"""Kind -> the parameters that may change after the build."""
+
 _FILES = {
     "flat": _File(b"IxFI", "IndexFlatIP", frozenset()),
     "hnsw": _File(b"IHNf", "IndexHNSWFlat", frozenset({"links", "ef_construction", "ef_search", "seed"})),
@@ -144,6 +152,33 @@ def search_parameters(plan: Plan) -> Any:  # noqa: ANN401 - faiss has no types
     if "probes" in values:
         return faiss.SearchParametersIVF(nprobe=values["probes"])
     return None
+
+
+def tuned(plan: Plan, parameters: Parameters) -> Plan:
+    """Return a plan with other search parameters.
+
+    Raises:
+        ValueError: If the kind has no such parameter to search by, or a value is below 1.
+    """
+    unknown = sorted(parameters.keys() - SEARCH_PARAMETERS[plan.kind])
+    if unknown:
+        there = ", ".join(sorted(SEARCH_PARAMETERS[plan.kind])) or "none"
+        raise ValueError(f"{plan.kind} is searched by {there}, got {', '.join(unknown)}")
+    if min(parameters.values(), default=1) < 1:
+        raise ValueError(f"search parameters must be at least 1, got {dict(parameters)}")
+    return Plan(plan.kind, {**plan.parameters, **parameters})
+
+
+def size_bytes(index: Any) -> int:  # noqa: ANN401 - faiss has no types
+    """Return how many bytes FAISS would write, which but for some allocator's slack is what it holds in memory."""
+    counted = [0]
+
+    def count(content: bytes) -> int:
+        counted[0] += len(content)
+        return len(content)
+
+    faiss.write_index(index, faiss.PyCallbackIOWriter(count))
+    return counted[0]
 
 
 def write(index: Any, path: Path) -> storage.FileDigest:  # noqa: ANN401 - faiss has no types

@@ -12,7 +12,7 @@ from indexing.errors import ArtifactCorrupt, ConfigError
 from rerank.config import CrossEncoderConfig
 from rerank.folder import ADVICE, check_cross_encoder_folder, stored_weight
 from rerank.fusion import FloatVector
-from rerank.model import load_cross_encoder
+from rerank.model import first_layers, layer_stack, load_cross_encoder
 from rerank.pairs import EncodedPair, Pair, PairTokenizer, features
 from retrieval.batches import token_budget_batches
 from retrieval.config import Precision, RuntimeConfig
@@ -85,6 +85,45 @@ class CrossEncoderReranker:
             precision=runtime.precision,
             batch_tokens=runtime.batch_tokens,
         )
+
+    @property
+    def layers(self) -> int:
+        """Number of transformer layers.
+
+        Raises:
+            ConfigError: If the network does not show which they are.
+        """
+        return len(layer_stack(self.model))
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Bytes of all its weights."""
+        return sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
+
+    def variant(self, *, layers: int = 0, precision: Precision | None = None) -> "CrossEncoderReranker":
+        """Return the same cross-encoder in another arithmetic, or with its first layers alone under the same head.
+
+        Nobody trained the head to read those layers: their scores show what depth is worth, not what a smaller model
+        could do. Weights are shared, and so is the lock under which they run.
+
+        Args:
+            layers: From the input up; 0 keeps all.
+            precision: ``None`` keeps this one's.
+
+        Raises:
+            ConfigError: If there are fewer layers, or the network does not show which they are.
+        """
+        other = CrossEncoderReranker(
+            first_layers(self.model, layers) if layers else self.model,
+            folder=self.folder,
+            weight=self.weight,
+            max_tokens=self.tokenizer.max_tokens,
+            device=self._device,
+            precision=precision or self._precision,
+            batch_tokens=self._batch_tokens,
+        )
+        other._lock = self._lock
+        return other
 
     def score(self, query: str, texts: Sequence[str]) -> FloatVector:
         """Score product texts for one query, float32 [n] in the order given, higher is better; empty for no texts.

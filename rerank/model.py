@@ -1,5 +1,6 @@
 """The network of a cross-encoder: loaded from a folder, or made new on top of an encoder."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +69,39 @@ def new_cross_encoder(base: Path, *, layers: int, max_tokens: int) -> "CrossEnco
     model = CrossEncoder(modules=[body, pooling, head], device="cpu", activation_fn=torch.nn.Sigmoid())
     _keep_head_in_float32(model)
     return model.float()
+
+
+def layer_stack(model: "CrossEncoder") -> torch.nn.ModuleList:
+    """Return the transformer layers: the one list of modules that is as long as the configuration says.
+
+    Raises:
+        ConfigError: If there is none, or more than one.
+    """
+    expected = getattr(model.config, "num_hidden_layers", 0)
+    stacks = [part for part in model.modules() if isinstance(part, torch.nn.ModuleList) and len(part) == expected]
+    if len(stacks) != 1:
+        raise ConfigError(
+            f"expected one list of {expected} layers in the cross-encoder, found {len(stacks)}; "
+            "its layers cannot be told apart, so none can be left out"
+        )
+    return stacks[0]
+
+
+def first_layers(model: "CrossEncoder", layers: int) -> "CrossEncoder":
+    """Return a cross-encoder of the first ``layers`` layers under the same head; the weights are shared, not copied.
+
+    Raises:
+        ConfigError: If there are fewer, or they cannot be told apart.
+    """
+    there = len(layer_stack(model))
+    if not 1 <= layers <= there:
+        raise ConfigError(f"expected 1 to {there} layers, got {layers}: the cross-encoder has {there}")
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    cut = copy.deepcopy(model, shared)
+    stack = layer_stack(cut)
+    del stack[layers:]
+    cut.config.num_hidden_layers = layers  # some networks count by it instead of walking the list
+    return cut
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import numpy as np
 from indexing.errors import ConfigError, VectorError
 from indexing.types import FloatMatrix, IntVector
 from retrieval.batches import RoleTokenizer, TokenRow, pad, token_budget_batches
-from retrieval.config import EncoderConfig, RuntimeConfig
+from retrieval.config import EncoderConfig, Precision, RuntimeConfig
 from retrieval.folder import copy_model_folder
 from retrieval.models import check_model_folder, model_folder
 from retrieval.runtime import autocast, choose_device, set_threads, without_bars
@@ -77,6 +77,13 @@ class DualEncoder:
         device = choose_device(runtime)
         set_threads(runtime)
         return cls(_load(folder, device), folder=folder, config=config, runtime=runtime)
+
+    def at_precision(self, precision: Precision) -> "DualEncoder":
+        """Return the same tower in another arithmetic; it shares the weights, and so the lane that runs them."""
+        runtime = RuntimeConfig(device=self.device, precision=precision, batch_tokens=self._batch_tokens)
+        other = DualEncoder(self.model, folder=self.folder, config=self.config, runtime=runtime)
+        other._lane = self._lane
+        return other
 
     @property
     def dim(self) -> int:

@@ -91,6 +91,25 @@ class Retriever:
         self._products = products
         self._fusion = fusion
 
+    @property
+    def dense(self) -> VectorIndex | None:
+        """The dense index; ``None`` when there is none."""
+        return self._dense
+
+    def using(self, *, encoder: QueryEncoder | None = None, dense: VectorIndex | None = None) -> "Retriever":
+        """Return the same first stage with another encoder, another dense index, or both.
+
+        Raises:
+            ValueError: If the index has another number of rows than there are products.
+        """
+        return Retriever(
+            encoder=self._encoder if encoder is None else encoder,
+            dense=self._dense if dense is None else dense,
+            lexical=self._lexical,
+            products=self._products,
+            fusion=self._fusion,
+        )
+
     def retrieve(
         self,
         texts: Sequence[str],

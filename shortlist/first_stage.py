@@ -4,6 +4,7 @@ Opened by whoever serves it, by the build that has just written it, and by the c
 (`shortlist.probe`); so nothing here loads torch.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,8 +40,17 @@ class FirstStage:
         return Retriever(encoder=encoder, dense=self.dense, lexical=self.lexical, products=self.products, fusion=fusion)
 
 
+def unobserved(_: str) -> None:
+    """Do nothing: nobody wants to know which part was loaded."""
+
+
 def open_first_stage(
-    folder: Path, store: VectorStore, *, threads: int = 0, products: ProductTable | None = None
+    folder: Path,
+    store: VectorStore,
+    *,
+    threads: int = 0,
+    products: ProductTable | None = None,
+    loaded: Callable[[str], None] = unobserved,
 ) -> FirstStage:
     """Open the files of a version whose digests were checked.
 
@@ -49,17 +59,22 @@ def open_first_stage(
         store: The vectors that its rows point into.
         threads: Threads for FAISS, 0 for what it has.
         products: Its products, when they are open already.
+        loaded: Told of each part when it is there: ``products``, ``vectors``, ``index``, ``lexical``.
 
     Raises:
         ArtifactError: A file does not parse or does not fit the others.
     """
     products = products or ProductTable.open(folder / "products.parquet")
+    loaded("products")
     rows = storage.map_array(folder / "rows", "<i8", (products.count,))
     if products.count and not 0 <= int(rows.min()) <= int(rows.max()) < store.count:
         raise ArtifactCorrupt(f"{folder / 'rows'} points outside the {store.count} vectors that the version uses")
     vectors = store.view(rows)
+    loaded("vectors")
     dense = open_index(folder / "index", vectors, tie_rank=products.tie_rank, threads=threads, verify=False)
+    loaded("index")
     lexical = LexicalIndex.open(folder / "lexical")
+    loaded("lexical")
     for name, count in (("index", dense.count), ("lexical", lexical.count)):
         if count != products.count:
             raise ArtifactCorrupt(f"{folder / name} is about {count} products, products.parquet holds {products.count}")

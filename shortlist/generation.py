@@ -22,7 +22,7 @@ from retrieval.retriever import Recall, Retriever
 from retrieval.text import TextTemplate
 from shortlist.bundle import Bundle
 from shortlist.canary import Canary, check_first_stage, check_reranker, check_tower, read_canary
-from shortlist.first_stage import open_first_stage
+from shortlist.first_stage import open_first_stage, unobserved
 from shortlist.manifest import CANARY_FILE
 from shortlist.stored import thaw
 
@@ -174,7 +174,12 @@ class Generation:
 
 
 def load_generation(
-    bundle: Bundle, *, runtime: RuntimeConfig, encoder: Path | EncodeQueries | None = None, reranking: bool = True
+    bundle: Bundle,
+    *,
+    runtime: RuntimeConfig,
+    encoder: Path | EncodeQueries | None = None,
+    reranking: bool = True,
+    loaded: Callable[[str], None] = unobserved,
 ) -> Generation:
     """Load a verified version into memory and prove that its query tower is the one its vectors belong to.
 
@@ -184,6 +189,7 @@ def load_generation(
         encoder: A model folder or a function in place of the bundle's own query tower; the folder must have the
             fingerprint, and either must reproduce the canary.
         reranking: Load the reranker if the bundle has one.
+        loaded: Told of each part when it is there: those of `open_first_stage`, then ``encoder`` and ``reranker``.
 
     Raises:
         FingerprintMismatch: The tower differs; the message names the field.
@@ -195,15 +201,17 @@ def load_generation(
     fusion = thaw("fusion", manifest.fusion, FusionConfig)
     thaw("index", dict(manifest.index["config"]), IndexConfig)
     thaw("lexical", manifest.lexical, LexicalConfig)
-    stage = open_first_stage(bundle.folder, bundle.open_vectors(), threads=runtime.threads)
+    stage = open_first_stage(bundle.folder, bundle.open_vectors(), threads=runtime.threads, loaded=loaded)
     products, template = stage.products, TextTemplate(text)
     canary = read_canary(bundle.folder / CANARY_FILE)
     tower = _tower(bundle, text, runtime, encoder, canary)
+    loaded("encoder")
     retriever = stage.retriever(fusion, tower)
     check_first_stage(canary, retriever, products, overlap=float(manifest.canary["overlap"]))
     reranker: Reranker = PassThrough()
     if reranking:
         reranker = _reranker(bundle, runtime, canary, products, template)
+        loaded("reranker")
     return Generation(
         name=manifest.version,
         bundle=bundle,

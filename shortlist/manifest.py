@@ -72,7 +72,8 @@ class Manifest:
         format: ``FORMAT`` of the release that wrote it.
         version: Name of the version; also of its folder.
         created: When, by which release, and seconds per stage; the only part that differs between two equal builds.
-        catalogue: Name, source files with digests, rows read, accepted and quarantined.
+        catalogue: Name, source files with digests, rows read, accepted, quarantined and deleted.
+        journal_seq: The last record of the journal when the build began; records after it come on top of the version.
         text: The text template, frozen.
         tokens: Texts, tokens, truncated texts and unknown tokens as the encoder's tokenizer counts them.
         encoder: The encoder's configuration, frozen, with ``folder``; ``None`` when queries come as vectors.
@@ -91,6 +92,7 @@ class Manifest:
     version: str
     created: Mapping[str, Any]
     catalogue: Mapping[str, Any]
+    journal_seq: int
     text: dict[str, Any]
     tokens: Mapping[str, Any]
     encoder: dict[str, Any] | None
@@ -140,6 +142,7 @@ def parse_manifest(values: object, *, where: str) -> Manifest:
         raise kind(f"{where}: missing fields {missing}, unknown fields {unknown}; rebuild with: shortlist build")
     _require_shapes(values, where)
     try:
+        _count(values["journal_seq"])
         files = {name: _digest(digest) for name, digest in values["files"].items()}
         manifest = Manifest(**(values | {"files": files}))
         names = [*(segment.name for segment in manifest.segments), manifest.version, manifest.vectors["store"], *files]

@@ -31,6 +31,7 @@ def describe(
     *,
     out: Path,
     catalogue: dict[str, Any],
+    journal_seq: int,
     tokens: TokenCounts,
     fingerprint: Fingerprint,
     reranker: Fingerprint,
@@ -47,6 +48,7 @@ def describe(
         config: What was built.
         out: Bundle directory.
         catalogue: As ``catalogue_record`` returns it.
+        journal_seq: The last record of the journal when the build began.
         tokens: Counts of the encoder's tokenizer.
         fingerprint: Of what made the vectors.
         reranker: Fingerprint of the cross-encoder; without fields when there is none.
@@ -64,6 +66,7 @@ def describe(
     content: dict[str, Any] = {
         "format": FORMAT,
         "catalogue": catalogue,
+        "journal_seq": journal_seq,
         "text": freeze("text", config.text),
         "tokens": asdict(tokens),
         "encoder": freeze("encoder", config.encoder) | {"model": "encoder"} if config.encoder.model else None,
@@ -86,15 +89,21 @@ def describe(
     return Manifest(version=version, created=created, files=ordered, **content)
 
 
-def catalogue_record(catalog: Catalog) -> dict[str, Any]:
-    """Return name, source digests and row counts of a catalogue that was read to its end."""
+def catalogue_record(catalog: Catalog, *, deleted: int) -> dict[str, Any]:
+    """Return name, source digests and row counts of a catalogue that was read to its end.
+
+    Args:
+        catalog: Every row of it became a product, was quarantined, or was left out as deleted.
+        deleted: How many good rows were left out because the journal says that their product is deleted.
+    """
     report = catalog.report
     return {
         "name": catalog.name,
         "sources": {path.name: storage.digest(path).sha256 for path in catalog.files()},
         "rows": report.rows,
-        "accepted": report.accepted,
+        "accepted": report.accepted - deleted,
         "quarantined": report.quarantined,
+        "deleted": deleted,
         "problems": dict(report.problems),
     }
 

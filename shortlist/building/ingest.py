@@ -4,9 +4,11 @@ Products go to disk as they come; what stays in memory is 16 bytes a product.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from indexing.keys import KEY_BYTES
 from indexing.types import FloatMatrix
@@ -27,11 +29,13 @@ class Ingested:
         keys: Key of every product's vector, in row order: of its text, or of the vector that came with it.
         tokens: What the encoder's tokenizer counted; zeros without an encoder.
         brought: Whether vectors came with the catalogue.
+        deleted: Ids of products in the catalogue that were deleted from the bundle.
     """
 
     keys: list[bytes] = field(default_factory=list)
     tokens: TokenCounts = field(default_factory=TokenCounts)
     brought: bool = False
+    deleted: list[str] = field(default_factory=list)
 
 
 def ingest(
@@ -41,6 +45,8 @@ def ingest(
     counter: TokenCounter | None,
     table: Path,
     quarantine: Path,
+    deleted: Collection[str],
+    restore: bool,
     store_brought: Callable[[list[bytes], FloatMatrix], None],
     advance: Callable[[int], None],
 ) -> Ingested:
@@ -52,6 +58,8 @@ def ingest(
         counter: Counts tokens of the texts that the encoder will read; ``None`` without an encoder.
         table: Parquet file to write.
         quarantine: Where rows that break the contract go, if the catalogue's configuration says so.
+        deleted: Ids of products that were deleted from the bundle and not upserted since.
+        restore: Take them all the same; otherwise they are left out.
         store_brought: Called with keys and vectors of every batch that has vectors.
         advance: Told the number of products of every batch.
 
@@ -62,12 +70,23 @@ def ingest(
 
     def batches() -> Iterator[tuple[Product, ...]]:
         for batch in catalog.products(quarantine=quarantine):
-            _note(ingested, batch, template, counter, store_brought)
+            ingested.deleted += [p.product_id for p in batch.products if p.product_id in deleted]
+            kept = batch if restore else without(batch, deleted)
+            _note(ingested, kept, template, counter, store_brought)
             advance(len(batch.products))
-            yield batch.products
+            yield kept.products
 
     ProductTable.write(table, batches())
     return ingested
+
+
+def without(batch: ProductBatch, deleted: Collection[str]) -> ProductBatch:
+    """Return a batch without the products of these ids; it may come out empty."""
+    kept = [place for place, product in enumerate(batch.products) if product.product_id not in deleted]
+    if len(kept) == len(batch.products):
+        return batch
+    vectors = None if batch.vectors is None else np.ascontiguousarray(batch.vectors[kept])
+    return ProductBatch(tuple(batch.products[place] for place in kept), vectors)
 
 
 def _note(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from indexing import storage
-from indexing.errors import ArtifactError, ConfigError, StorageError
+from indexing.errors import ArtifactCorrupt, ArtifactError, ConfigError, StorageError
 from indexing.storage import FileDigest
 from indexing.types import FloatMatrix
 from indexing.vectors import VectorStore
@@ -44,18 +44,25 @@ from shortlist.bundle import LOCK, STAGING, Bundle, live_version, open_bundle, p
 from shortlist.canary import APPROXIMATE_OVERLAP, Score, record_canary, write_canary
 from shortlist.config import BuildConfig
 from shortlist.first_stage import open_first_stage
+from shortlist.living.journal import Journal, append_change
+from shortlist.living.records import Restore
+from shortlist.living.standing import standing, standing_now
 from shortlist.manifest import CANARY_FILE
 from shortlist.progress import progress, say
 from shortlist.versions import collect
 
+SHOWN = 10
+"""Products named in a warning: enough to see which they are, few enough to read."""
 
-def build(config: BuildConfig, *, source: Path, out: Path) -> BuildReport:
+
+def build(config: BuildConfig, *, source: Path, out: Path, restore_deleted: bool = False) -> BuildReport:
     """Build a bundle version from a catalogue and publish it.
 
     Args:
         config: What to build.
         source: Folder of the catalogue's files.
         out: Bundle directory, created when absent; versions that it holds stay.
+        restore_deleted: Take products of the catalogue that were deleted from the bundle; otherwise they are left out.
 
     Raises:
         ConfigError, SourceDataError, VectorError, StorageError, ArtifactError, EnvironmentProblem: Before anything is
@@ -73,7 +80,7 @@ def build(config: BuildConfig, *, source: Path, out: Path) -> BuildReport:
         storage.remove_folder(staging)
         storage.make_folder(staging)
         try:
-            run = _Build(config, catalog, encoder_folder, out, staging)
+            run = _Build(config, catalog, encoder_folder, out, staging, restore_deleted=restore_deleted)
             report = run.run()
         except BaseException:
             with suppress(StorageError):  # the first error is the one to report
@@ -87,7 +94,14 @@ class _Build:
     """The state of one run; each method is a step and leaves its files in ``staging``."""
 
     def __init__(
-        self, config: BuildConfig, catalog: Catalog, encoder_folder: Path | None, out: Path, staging: Path
+        self,
+        config: BuildConfig,
+        catalog: Catalog,
+        encoder_folder: Path | None,
+        out: Path,
+        staging: Path,
+        *,
+        restore_deleted: bool,
     ) -> None:
         self.config = config
         self.catalog = catalog
@@ -100,6 +114,9 @@ class _Build:
             tower_fingerprint(encoder_folder, config.encoder, config.text) if encoder_folder is not None else None
         )
         self.files: dict[str, FileDigest] = {}
+        self.restore_deleted = restore_deleted
+        self.records = Journal(out).read()  # before the catalogue: what is written meanwhile comes on top
+        self.journal = standing_now(self.records)
         self.previous = self._previous()
         self.before = _live_name(out)
 
@@ -140,11 +157,40 @@ class _Build:
                 counter=counter,
                 table=self.staging / "products.parquet",
                 quarantine=self.staging / "quarantine.jsonl",
+                deleted=self.journal.deleted,
+                restore=self.restore_deleted,
                 store_brought=store_brought,
                 advance=advance,
             )
+        self._note_deleted(ingested)
         self._note_tokens(ingested, counter)
         return ingested, brought[0] if brought else None
+
+    def _note_deleted(self, ingested: Ingested) -> None:
+        if self.restore_deleted:
+            self.report.restored = len(ingested.deleted)
+        elif ingested.deleted:
+            self.report.deleted = len(ingested.deleted)
+            shown = ", ".join(map(repr, ingested.deleted[:SHOWN])) + (", ..." if len(ingested.deleted) > SHOWN else "")
+            self.report.warnings.append(
+                f"{len(ingested.deleted)} products of the catalogue were deleted from this bundle and are left out "
+                f"({shown}); bring them back with: shortlist upsert, or all of them with: shortlist build "
+                "--restore-deleted"
+            )
+        superseded = self._superseded()
+        if superseded:
+            self.report.warnings.append(
+                f"{superseded} products were upserted since the version before: the catalogue supersedes them, and "
+                "those that it does not hold are gone; what keeps them is: shortlist compact"
+            )
+
+    def _superseded(self) -> int:
+        """How many upserted products are on top of the live version; 0 where nobody can say."""
+        if self.previous is not None:
+            manifest = self.previous.manifest
+            with suppress(ArtifactCorrupt):  # its part of the journal is lost, which this build gets over
+                return len(standing(self.records, journal_seq=manifest.journal_seq, where=manifest.version).added)
+        return 0
 
     def _note_tokens(self, ingested: Ingested, counter: TokenCounter | None) -> None:
         self.report.quarantined = self.catalog.report.quarantined
@@ -272,7 +318,8 @@ class _Build:
         manifest = describe(
             self.config,
             out=self.out,
-            catalogue=catalogue_record(self.catalog),
+            catalogue=catalogue_record(self.catalog, deleted=self.report.deleted),
+            journal_seq=self.journal.position.seq,
             tokens=ingested.tokens,
             fingerprint=self._fingerprint(ingested, store),
             reranker=self._reranker_fingerprint(),
@@ -284,6 +331,8 @@ class _Build:
             seconds=self.report.seconds,
         )
         publish(self.out, self.staging, manifest)
+        if self.restore_deleted and ingested.deleted:  # after: until then, they stay deleted in what is live
+            append_change(self.out, Restore(self.journal.position.seq, tuple(ingested.deleted)), purpose="build")
         self.report.version = manifest.version
         self.report.products = products.count
         self.report.encoded, self.report.reused = encoded.encoded, encoded.reused

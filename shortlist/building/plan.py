@@ -14,9 +14,11 @@ from retrieval.fingerprint import tower_fingerprint
 from retrieval.models import model_folder
 from retrieval.text import TextTemplate, text_key
 from retrieval.tokens import TokenCounts
-from shortlist.building.ingest import product_counter
+from shortlist.building.ingest import product_counter, without
 from shortlist.building.vectors import store_path
 from shortlist.config import BuildConfig
+from shortlist.living.journal import Journal
+from shortlist.living.standing import standing_now
 from shortlist.progress import progress
 from shortlist.stored import freeze
 
@@ -31,6 +33,7 @@ class Plan:
     Attributes:
         products: Rows that would be in the version.
         quarantined: Rows that would be set aside.
+        deleted: Rows that would be left out because their product was deleted from the bundle.
         texts: Distinct texts.
         to_encode: Texts whose vector the store does not hold.
         tokens: Counts of the encoder's tokenizer.
@@ -43,6 +46,7 @@ class Plan:
 
     products: int
     quarantined: int
+    deleted: int
     texts: int
     to_encode: int
     tokens: TokenCounts
@@ -53,13 +57,14 @@ class Plan:
     disk_bytes: int
 
 
-def plan(config: BuildConfig, *, source: Path, out: Path) -> Plan:
+def plan(config: BuildConfig, *, source: Path, out: Path, restore_deleted: bool = False) -> Plan:
     """Read the catalogue once and work out what ``build`` would do.
 
     Args:
         config: As for ``build``.
         source: Folder of the catalogue's files.
         out: Bundle directory; may be absent.
+        restore_deleted: As for ``build``.
 
     Raises:
         ConfigError, SourceDataError, EnvironmentProblem: As ``build``, before anything would be written.
@@ -68,10 +73,13 @@ def plan(config: BuildConfig, *, source: Path, out: Path) -> Plan:
     template = TextTemplate(config.text)
     folder = model_folder(config.encoder.model) if config.encoder.model else None
     counter = product_counter(folder, config.encoder)
-    tokens, keys, sample, dim, rows = TokenCounts(), set[bytes](), list[str](), 0, 0
+    deleted = {} if restore_deleted else standing_now(Journal(out).read()).deleted
+    tokens, keys, sample, dim, rows, left_out = TokenCounts(), set[bytes](), list[str](), 0, 0, 0
     with progress("read", 0, unit="products") as advance:
-        for batch in catalog.products():
+        for whole in catalog.products():
+            batch = without(whole, deleted)
             rows += len(batch.products)
+            left_out += len(whole.products) - len(batch.products)
             if batch.vectors is not None:
                 dim = batch.vectors.shape[1]
             else:
@@ -79,7 +87,7 @@ def plan(config: BuildConfig, *, source: Path, out: Path) -> Plan:
                 keys.update(text_key(text) for text in texts)
                 sample += texts[: TIMED_TEXTS - len(sample)]
                 tokens += counter.count(texts) if counter is not None else TokenCounts()
-            advance(len(batch.products))
+            advance(len(whole.products))
     rate = 0.0
     missing = 0
     if folder is not None and not dim:
@@ -89,6 +97,7 @@ def plan(config: BuildConfig, *, source: Path, out: Path) -> Plan:
     return Plan(
         products=rows,
         quarantined=catalog.report.quarantined,
+        deleted=left_out,
         texts=len(keys),
         to_encode=missing,
         tokens=tokens,
@@ -127,7 +136,8 @@ def plan_text(planned: Plan) -> str:
     return "\n".join(
         [
             "plan (nothing was written)",
-            f"  products  {planned.products}, quarantined rows {planned.quarantined}, distinct texts {planned.texts}",
+            f"  products  {planned.products}, quarantined rows {planned.quarantined}, deleted {planned.deleted}, "
+            f"distinct texts {planned.texts}",
             f"  tokens    {tokens.tokens}; {tokens.truncated_share:.1%} of texts truncated, "
             f"{tokens.unknown_share:.2%} of tokens unknown",
             f"  encode    {planned.to_encode} texts{rate if planned.texts_per_s else ''}",

@@ -16,6 +16,8 @@ class BuildReport:
         version: Name of the version that is now live.
         products: Products in it.
         quarantined: Rows set aside.
+        deleted: Rows left out because their product was deleted from the bundle.
+        restored: Deleted products that this build brought back.
         encoded: Texts encoded by this run.
         reused: Products whose vector was stored already, or is another product's.
         index: Kind of index, why, and its recall.
@@ -28,6 +30,8 @@ class BuildReport:
     version: str = ""
     products: int = 0
     quarantined: int = 0
+    deleted: int = 0
+    restored: int = 0
     encoded: int = 0
     reused: int = 0
     index: dict[str, Any] = field(default_factory=dict)

@@ -70,11 +70,13 @@ def build(options: argparse.Namespace) -> Outcome:
     if options.dry_run:
         from shortlist.building.plan import plan, plan_text
 
-        planned = plan(config, source=Path(options.source), out=Path(options.out))
+        planned = plan(
+            config, source=Path(options.source), out=Path(options.out), restore_deleted=options.restore_deleted
+        )
         return Outcome(plan_text(planned), asdict(planned))
     from shortlist.building.job import build as run
 
-    report = run(config, source=Path(options.source), out=Path(options.out))
+    report = run(config, source=Path(options.source), out=Path(options.out), restore_deleted=options.restore_deleted)
     return Outcome(build_text(report), asdict(report))
 
 

@@ -94,6 +94,7 @@ COMMANDS: tuple[Command, ...] = (
         (
             SOURCE,
             Option("--out", "bundle directory; a new version is published beside those it holds", "DIR", required=True),
+            Option("--restore-deleted", "take products of the catalogue that were deleted from the bundle"),
             Option("--dry-run", "print the plan (rows, tokens, time, memory, disk) and stop"),
         ),
         config="build",

@@ -16,7 +16,8 @@ def build_text(report: "BuildReport") -> str:
     return "\n".join(
         [
             f"published {report.version} in {report.bundle}",
-            f"  products  {report.products}; quarantined rows {report.quarantined}",
+            f"  products  {report.products}; quarantined rows {report.quarantined}, left out as deleted "
+            f"{report.deleted}, restored {report.restored}",
             f"  vectors   {report.encoded} texts encoded, {report.reused} products reused a stored vector",
             f"  tokens    {tokens['tokens']}; texts truncated {tokens['truncated']}, unknown tokens "
             f"{tokens['unknown']}",

@@ -206,6 +206,18 @@ class JournalWriter:
                 storage.remove_file(self._journal.folder / name)
 
 
+def append_change(root: Path, change: Change, *, purpose: str) -> Position:
+    """Append one record to the journal of a bundle, whatever was appended meanwhile.
+
+    Raises:
+        StorageError, ArtifactError: As `Journal.writing`, `Journal.read` and `JournalWriter.append`.
+    """
+    journal = Journal(root)
+    with journal.writing(purpose) as writer:
+        records = journal.read()
+        return writer.append(change, after=records[-1].position if records else START)
+
+
 def _write(folder: Path, prefix: str, change: Change, *, seq: int, previous: str) -> Position:
     at = datetime.now(UTC).isoformat(timespec="seconds")
     values = {"format": FORMAT, "seq": seq, "previous": previous, "at": at, **change_json(change)}

@@ -41,13 +41,16 @@ class Standing:
         position: The last record taken into account.
         deleted: product_id -> sequence of the delete that stands.
         added: product_id -> the latest upsert; no id is in both.
-        superseded: Products whose upsert came before the version's build began and was not deleted since.
     """
 
     position: Position
     deleted: Mapping[str, int]
     added: Mapping[str, Addition]
-    superseded: int = 0
+
+
+def standing_now(records: Sequence[Record]) -> Standing:
+    """Apply all records for a version whose build begins now: what is deleted stands, upserts are superseded."""
+    return standing(records, journal_seq=records[-1].position.seq if records else 0, where="a build that begins now")
 
 
 def standing(records: Sequence[Record], *, journal_seq: int, where: str) -> Standing:
@@ -67,7 +70,7 @@ def standing(records: Sequence[Record], *, journal_seq: int, where: str) -> Stan
             f"{where} was built from record {journal_seq} of the journal on, which ends at {position.seq}: records "
             "were lost; restore JOURNAL from a copy"
         )
-    deleted, added, before = dict[str, int](), dict[str, Addition](), set[str]()
+    deleted, added = dict[str, int](), dict[str, Addition]()
     for record in records:
         seq = record.position.seq
         match record.change:
@@ -83,15 +86,12 @@ def standing(records: Sequence[Record], *, journal_seq: int, where: str) -> Stan
                     deleted.pop(product.product_id, None)
                     if seq > journal_seq:
                         added[product.product_id] = Addition(product, upsert.tower, key, upsert.vectors[key])
-                    else:
-                        before.add(product.product_id)
             case Delete(product_ids=product_ids):
                 for product_id in product_ids:
                     added.pop(product_id, None)
                     deleted[product_id] = seq
-                before.difference_update(product_ids)
             case Restore(as_of=as_of, product_ids=product_ids) if as_of <= journal_seq:
                 for product_id in product_ids:
                     if deleted.get(product_id, seq) <= as_of:
                         del deleted[product_id]
-    return Standing(position, deleted, added, superseded=len(before - added.keys()))
+    return Standing(position, deleted, added)

@@ -9,7 +9,7 @@ from indexing.errors import ArtifactCorrupt
 from retrieval.records import Product
 from shortlist.living.journal import START, Position, Record
 from shortlist.living.records import Change, Checkpoint, Delete, Restore, Upsert
-from shortlist.living.standing import standing
+from shortlist.living.standing import standing, standing_now
 
 IDS = st.sampled_from(["a", "b", "c", "d"])
 VECTOR = np.ones(1, dtype=np.float32)
@@ -94,8 +94,9 @@ def stand(*changes: Change, journal_seq: int = 0) -> tuple[set[str], set[str]]:
 def test_an_upsert_from_before_the_build_began_is_superseded_by_its_source():
     history = [upsert("a"), upsert("b"), Delete(("c",))]
     assert stand(*history, journal_seq=1) == ({"b"}, {"c"})
-    stands = standing(records(*history), journal_seq=2, where="")
-    assert (set(stands.added), stands.superseded) == (set(), 2)
+    assert stand(*history, journal_seq=3) == (set(), {"c"})
+    assert standing_now(records(*history)) == standing(records(*history), journal_seq=3, where="")
+    assert standing_now([]).position == START
 
 
 def test_a_delete_from_before_the_build_began_stands():

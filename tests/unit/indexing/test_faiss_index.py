@@ -8,6 +8,8 @@ import pytest
 from indexing import build_index
 from indexing.config import AutoConfig, FlatConfig, HnswConfig, IndexConfig, IvfPqConfig, IvfSq8Config
 from indexing.errors import ConfigError, VectorError
+from indexing.exact import ExactIndex
+from indexing.recall import recall_at
 from indexing.vectors import ArrayVectors
 
 
@@ -207,3 +209,42 @@ def test_many_threads_get_the_answers_that_one_gets(config):
             lambda place: index.search(queries[place : place + 1], 10 + place % 90).rows, range(len(queries))
         )
         assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
+
+
+# --- the same index searched otherwise --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config", "narrow", "wide"),
+    [
+        (HnswConfig(links=16, ef_construction=40), {"ef_search": 1}, {"ef_search": 2_000}),
+        (IvfSq8Config(), {"probes": 1}, {"probes": 179}),
+    ],
+)
+def test_a_tuned_index_searches_by_other_parameters_and_leaves_the_first_as_it_was(config, narrow, wide):
+    index = build(config, count=2_000, dim=32)
+    queries = unit_rows(20, 32, seed=1)
+    exact = ExactIndex(ArrayVectors(unit_rows(2_000, 32))).search(queries, 10)
+    before = index.search(queries, 10)
+    little = recall_at(10, index.tuned(**narrow).search(queries, 10), exact)
+    assert little < 0.9
+    assert recall_at(10, index.tuned(**wide).search(queries, 10), exact) == 1.0
+    assert (index.search(queries, 10).rows == before.rows).all()
+    assert index.record.plan.parameters == build(config, count=2_000, dim=32).record.plan.parameters
+
+
+def test_only_what_a_kind_is_searched_by_can_be_tuned():
+    with pytest.raises(ValueError, match=r"flat is searched by none, got ef_search"):
+        build(FlatConfig()).tuned(ef_search=10)
+    with pytest.raises(ValueError, match=r"ivf_sq8 is searched by probes, refine_factor, got lists"):
+        build(IvfSq8Config()).tuned(lists=3)
+    with pytest.raises(ValueError, match=r"search parameters must be at least 1, got \{'ef_search': 0\}"):
+        build(HnswConfig()).tuned(ef_search=0)
+
+
+@pytest.mark.parametrize("config", [FlatConfig(), HnswConfig(), IvfSq8Config()])
+def test_the_size_of_an_index_is_that_of_its_file_and_of_the_numbering_of_its_rows(config, tmp_path):
+    vectors = np.concatenate([unit_rows(300, 16), unit_rows(50, 16)])  # the last 50 stand there twice
+    index = build_index(config, ArrayVectors(vectors))
+    written = index.write(tmp_path / "index")
+    assert index.size_bytes == written["faiss.index"].size_bytes + 8 * (350 + 350 + 301)

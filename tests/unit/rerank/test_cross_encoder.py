@@ -1,3 +1,4 @@
+import json
 import math
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -169,3 +170,44 @@ def test_a_configured_model_opens_through_the_package(tiny_cross_encoder_folder)
     )
     assert isinstance(reranker, CrossEncoderReranker)
     assert (reranker.weight, reranker.folder) == (0.3, tiny_cross_encoder_folder)
+
+
+# --- variants ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_layers_score_as_a_model_that_has_no_others(reranker, tiny_cross_encoder_folder, tmp_path):
+    shallow = shutil.copytree(tiny_cross_encoder_folder, tmp_path / "shallow")
+    (shallow / "config.json").write_text(
+        json.dumps(json.loads((shallow / "config.json").read_text()) | {"num_hidden_layers": 1})
+    )
+    whole = reranker.score("usb charger", TEXTS)
+    cut = reranker.variant(layers=1)
+    assert (reranker.layers, cut.layers) == (2, 1)
+    assert cut.score("usb charger", TEXTS) == pytest.approx(opened(shallow).score("usb charger", TEXTS), abs=1e-6)
+    assert np.abs(cut.score("usb charger", TEXTS) - whole).max() > 1e-3
+    assert (reranker.score("usb charger", TEXTS) == whole).all()
+    assert 0 < cut.parameter_bytes < reranker.parameter_bytes
+
+
+def test_a_variant_shares_weights_weight_and_lock_and_differs_in_precision_alone(reranker):
+    other = reranker.variant(precision=Precision.bf16)
+    pairs = zip(other.model.parameters(), reranker.model.parameters(), strict=True)
+    assert all(theirs is ours for theirs, ours in pairs)
+    cut = reranker.variant(layers=2)
+    assert {id(p) for p in cut.model.parameters()} == {id(p) for p in reranker.model.parameters()}
+    assert other._lock is cut._lock is reranker._lock
+    assert other.weight == reranker.weight
+    assert other.tokenizer.max_tokens == reranker.tokenizer.max_tokens
+    difference = np.abs(other.score("usb charger", TEXTS) - reranker.score("usb charger", TEXTS))
+    assert 0 < difference.max() < 0.1
+
+
+def test_layers_that_are_not_there_or_cannot_be_told_apart_are_refused(reranker):
+    import torch
+
+    with pytest.raises(ConfigError, match="expected 1 to 2 layers, got 3: the cross-encoder has 2"):
+        reranker.variant(layers=3)
+    other = reranker.variant(layers=1)
+    other.model.append(torch.nn.ModuleList([torch.nn.Identity()]))
+    with pytest.raises(ConfigError, match="expected one list of 1 layers in the cross-encoder, found 2"):
+        other.variant(layers=1)

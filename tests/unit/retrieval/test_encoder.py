@@ -303,3 +303,14 @@ def test_weights_that_do_not_fit_on_the_disk_are_a_storage_error(encoder, tmp_pa
         with pytest.raises(StorageError, match=message):
             write_model_folder(encoder.model, tmp_path / "model", settings=encoder.settings, records={})
         assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tower_at_another_precision_shares_weights_and_lane_and_computes_otherwise(encoder):
+    other = encoder.at_precision(Precision.bf16)
+    assert other.model is encoder.model
+    assert other._lane is encoder._lane
+    assert (other.precision, encoder.precision) == (Precision.bf16, Precision.fp32)
+    ours, theirs = encoder.encode_queries(TEXTS), other.encode_queries(TEXTS)
+    assert np.abs(ours - theirs).max() > 1e-4
+    assert (ours * theirs).sum(axis=1).min() > 0.99
+    assert np.abs(other.at_precision(Precision.fp32).encode_queries(TEXTS) - ours).max() == 0

@@ -269,3 +269,20 @@ def test_an_index_of_another_size_than_the_products_is_refused(encoder, dense, l
     small = LexicalIndex.build(["red mouse"], LexicalConfig())
     with pytest.raises(ValueError, match="the lexical index has 1 rows for 5 products"):
         Retriever(encoder, dense, small, products, RrfConfig())
+
+
+def test_a_retriever_takes_another_encoder_or_dense_index_and_stays_as_it_was(retriever, encoder, dense, products):
+    other = Encoder()
+    turned = ExactIndex(
+        ArrayVectors(np.array([[np.sqrt(1 - c * c), c] for c in COSINES], dtype=np.float32)),
+        tie_rank=products.tie_rank,
+    )
+    assert retriever.dense is dense
+    changed = retriever.using(encoder=other, dense=turned)
+    assert ids(changed.retrieve(["x"], depth=5, sources=["dense"])[0]) == "abedc"
+    assert ids(retriever.using(encoder=other).retrieve(["x"], depth=3, sources=["dense"])[0]) == "cde"
+    assert other.calls == [["x"], ["x"]]
+    assert encoder.calls == []
+    assert ids(retriever.retrieve(["x"], depth=3, sources=["dense"])[0]) == "cde"
+    with pytest.raises(ValueError, match="the dense index has 1 rows for 5 products"):
+        retriever.using(dense=ExactIndex(ArrayVectors(np.ones((1, 2), dtype=np.float32))))

@@ -45,6 +45,7 @@ def make_version(root: Path, version: str, *, content: bytes = b"rows of " + byt
         version=version,
         created={"at": "2026", "by": "a test", "seconds": {}},
         catalogue={"name": "toy", "accepted": 3, "rows": 3, "quarantined": 0, "sources": {}, "problems": {}},
+        journal_seq=0,
         text={"kind": "text"},
         tokens={},
         encoder=None,
