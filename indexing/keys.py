@@ -38,6 +38,35 @@ class KeyTable:
         self._rows = np.insert(self._rows, places, order + first_row)
 
 
+class KeySet:
+    """Keys met so far, 16 bytes each: a Python set of them takes some 100.
+
+    Sorted arrays of falling size; a new one is merged with those before it that are no larger, so that each key is
+    moved a logarithmic number of times, and looked for in as many arrays.
+    """
+
+    __slots__ = ("_levels",)
+
+    def __init__(self) -> None:
+        self._levels: list[npt.NDArray[np.void]] = []
+
+    def add(self, keys: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
+        """Add keys and say which were new, bool [len(keys)]; of equal ones among them the first is."""
+        _, firsts = np.unique(keys, return_index=True)
+        new = np.zeros(len(keys), dtype=np.bool_)
+        new[firsts] = True
+        for level in self._levels:
+            places = np.minimum(np.searchsorted(level, keys), len(level) - 1)
+            new &= level[places] != keys
+        level = np.sort(keys[new])
+        while self._levels and len(self._levels[-1]) <= len(level):
+            level = np.concatenate((self._levels.pop(), level))
+            level.sort()
+        if len(level):
+            self._levels.append(level)
+        return new
+
+
 def key_array(keys: Sequence[bytes]) -> npt.NDArray[np.void]:
     """Return keys as one array of raw bytes [n], or raise ValueError unless each is 16 bytes long."""
     lengths = {len(key) for key in keys}

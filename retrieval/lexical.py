@@ -28,6 +28,7 @@ from indexing.exact import best_first
 from indexing.types import BoolVector, FloatVector, IntVector
 from retrieval.config import LexicalConfig
 from retrieval.postings import IntArray, Postings
+from retrieval.postings_file import write_postings
 from retrieval.words import words
 
 
@@ -200,8 +201,16 @@ class LexicalIndex(Bm25):
             StorageError: If the file system refuses.
         """
         digests = self.postings.write(folder)
-        constants = {"k1": self._config.k1, "b": self._config.b}
-        return {**digests, "bm25.json": storage.write_json(folder / "bm25.json", constants)}
+        return {**digests, "bm25.json": _write_constants(self._config, folder)}
+
+    @staticmethod
+    def write_texts(texts: Iterable[str], config: LexicalConfig, folder: Path) -> dict[str, storage.FileDigest]:
+        """Write what ``build(texts, config).write(folder)`` would, to the byte, with memory that does not grow with it.
+
+        Raises:
+            StorageError: If the file system refuses.
+        """
+        return {**write_postings(texts, folder), "bm25.json": _write_constants(config, folder)}
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -224,3 +233,7 @@ class LexicalIndex(Bm25):
 def mean_length(total: int, products: int) -> float:
     """Return the mean words per product; 1 without a single word, when there is nothing to score."""
     return total / products if total else 1.0
+
+
+def _write_constants(config: LexicalConfig, folder: Path) -> storage.FileDigest:
+    return storage.write_json(folder / "bm25.json", {"k1": config.k1, "b": config.b})

@@ -85,8 +85,7 @@ class Postings:
         Raises:
             StorageError: If the file system refuses.
         """
-        sizes = zip(_SIZES, (len(self.lengths), len(self.vocabulary), len(self.rows)), strict=True)
-        header = {"format": FORMAT, "words_version": WORDS_VERSION, **dict(sizes)}
+        sizes = {"products": len(self.lengths), "words": len(self.vocabulary), "postings": len(self.rows)}
         lines = "".join(f"{word}\n" for word in self.vocabulary)  # letters and digits only: no word holds a line feed
         arrays = {
             "offsets.i64": self.offsets.astype("<i8", copy=False),
@@ -97,7 +96,7 @@ class Postings:
         storage.make_folder(folder)
         digests = {name: storage.write_bytes(folder / name, content) for name, content in arrays.items()}
         digests["vocabulary.txt"] = storage.write_bytes(folder / "vocabulary.txt", lines.encode())
-        digests["postings.json"] = storage.write_json(folder / "postings.json", header)
+        digests["postings.json"] = storage.write_json(folder / "postings.json", sizes_header(**sizes))
         return digests
 
     @classmethod
@@ -122,6 +121,12 @@ class Postings:
             frequencies=storage.map_array(folder / "frequencies.i32", "<i4", (postings,)),
             lengths=storage.map_array(folder / "lengths.i32", "<i4", (products,)),
         )
+
+
+def sizes_header(*, products: int, words: int, postings: int) -> dict[str, int]:
+    """Return what ``postings.json`` holds."""
+    sizes = zip(_SIZES, (products, words, postings), strict=True)
+    return {"format": FORMAT, "words_version": WORDS_VERSION, **dict(sizes)}
 
 
 def _view(numbers: "array[int]") -> IntArray:

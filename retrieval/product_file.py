@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from indexing import storage
-from indexing.errors import SourceDataError
+from indexing.errors import ArtifactCorrupt, SourceDataError
 from retrieval.records import Product, Scalar
 from retrieval.text import scalar_text
 
@@ -42,6 +42,7 @@ EXTRA_TYPES = (_TEXT, pa.float64(), pa.int64(), pa.bool_())
 
 _SPOOLED = CORE.append(pa.field("extra", _TEXT))
 _ROW_GROUP = 16_384  # rows; with 60 attributes each (Icecat) some 30 MB of Arrow memory
+_READ_ROWS = 1_024  # rows turned into Python objects at a time
 _INT64 = range(-(2**63), 2**63)
 _EXACT = range(-(2**53), 2**53 + 1)  # the integers that a float64 holds
 
@@ -75,6 +76,31 @@ def write_products(path: Path, batches: Iterable[Sequence[Product]]) -> storage.
         return _write_typed(path, spool / "rows.parquet", {name: column_type(kinds[name]) for name in kinds})
     finally:
         storage.remove_folder(spool)
+
+
+def read_products(path: Path) -> Iterator[Product]:
+    """Stream the products of a file that `write_products` wrote, in order, checksums verified; a row group at a time.
+
+    Raises:
+        ArtifactCorrupt: If it does not read, or a checksum is wrong.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for rows in file.iter_batches(_READ_ROWS):
+                for values in rows.to_pylist():
+                    extra = {name: values[name] for name in rows.schema.names[len(CORE) :]}
+                    yield Product(
+                        product_id=values["product_id"],
+                        title=values["title"],
+                        description=values["description"] or "",
+                        brand=values["brand"] or "",
+                        category=values["category"] or "",
+                        attributes=dict(values["attributes"]),
+                        price=values["price"],
+                        extra=extra,
+                    )
+    except (pa.ArrowException, OSError) as error:
+        raise ArtifactCorrupt(f"{path} does not read as Parquet: {error}; build the bundle again") from error
 
 
 class _Sink:

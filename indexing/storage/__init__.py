@@ -9,7 +9,7 @@ from indexing.storage.folders import list_folder, make_folder, remove_file, remo
 from indexing.storage.hold import Hold, hold
 from indexing.storage.lock import exclusive_lock
 from indexing.storage.publishing import adopt, adopt_folder, move_file, publish_folder
-from indexing.storage.reading import FileDigest, digest, map_array, parse_json, read_bytes, read_json
+from indexing.storage.reading import FileDigest, digest, map_array, parse_json, read_bytes, read_json, stream
 from indexing.storage.removing import remove_leftovers, retire_folder
 from indexing.storage.writing import (
     FileWriter,
@@ -49,6 +49,7 @@ __all__ = [
     "replace_json",
     "require_space",
     "retire_folder",
+    "stream",
     "sync_folder",
     "using",
     "write_bytes",

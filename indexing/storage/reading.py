@@ -1,6 +1,7 @@
 """Reading files: whole, as JSON, mapped, hashed."""
 
 import hashlib
+import io
 import json
 import os
 import stat
@@ -134,6 +135,32 @@ def reading(path: Path) -> Iterator[int]:
     descriptor = open_regular(path)
     with closing(path, descriptor), explained("read", path):
         yield descriptor
+
+
+@contextmanager
+def stream(path: Path, *, buffer_bytes: int) -> Iterator[io.BufferedReader]:
+    """Open a regular file to be read once from its beginning, ``buffer_bytes`` at a time.
+
+    Raises:
+        ArtifactNotFound, ArtifactUntrusted, StorageError: As `read_bytes`.
+    """
+    with reading(path) as descriptor:
+        yield io.BufferedReader(_Descriptor(descriptor), buffer_bytes)
+
+
+class _Descriptor(io.RawIOBase):
+    """The face of an open descriptor that `io.BufferedReader` needs; whoever opened it closes it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - a writable buffer
+        content = system().read(self._descriptor, len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
 
 
 def open_regular(path: Path) -> int:

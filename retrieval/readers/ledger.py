@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from indexing.errors import SourceDataError
+from indexing.keys import KEY_BYTES, KeySet, key_array
 from indexing.storage import FileWriter, writer
 from retrieval.catalog import BadRow, ReadReport
 from retrieval.config import BadRows
@@ -24,9 +25,6 @@ ROWS_SHOWN = 10
 PROBLEMS_SHOWN = 10
 """Problems shown per file in a message; the most frequent come first."""
 
-DIGEST_BYTES = 16
-"""Bytes kept per product_id to find duplicates: some 100 MB of set per million products whatever the ids' length."""
-
 
 class Ledger:
     """Settles batch after batch; ``rows == accepted + quarantined`` after each."""
@@ -37,7 +35,7 @@ class Ledger:
         self._quarantine = quarantine
         self._stack = ExitStack()
         self._file: FileWriter | None = None
-        self._seen: set[bytes] = set()
+        self._seen = KeySet()  # a digest of each product_id, 16 MB a million
         self._problems: Counter[str] = Counter()
         self._examples: list[BadRow] = []
         self._accepted = 0
@@ -79,15 +77,11 @@ class Ledger:
 
     def _mark_duplicates(self, rows: Sequence[CheckedRow]) -> None:
         """Add the problem to every row whose product_id an accepted row had before it; the first one stays."""
-        for row in rows:
-            if row.product is None or row.problems:
-                continue
-            key = hashlib.blake2b(
-                row.product.product_id.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES
-            ).digest()
-            if key in self._seen:
+        sound = [(row, row.product.product_id) for row in rows if row.product is not None and not row.problems]
+        new = self._seen.add(key_array([_key(product_id) for _, product_id in sound]))
+        for (row, _), is_new in zip(sound, new, strict=True):
+            if not is_new:
                 row.problems.append(f"{self._id_column}: {DUPLICATE}")
-            self._seen.add(key)
 
     def _set_aside(self, row: CheckedRow) -> None:
         self._quarantined += 1
@@ -99,6 +93,10 @@ class Ledger:
         if self._file is None:
             self._file = self._stack.enter_context(writer(self._quarantine))
         self._file.write(_quarantined_line(row))
+
+
+def _key(product_id: str) -> bytes:
+    return hashlib.blake2b(product_id.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
 
 
 def raise_bad_rows(rows: Sequence[CheckedRow], bad: Sequence[CheckedRow]) -> NoReturn:
