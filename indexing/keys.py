@@ -14,6 +14,9 @@ KEY = np.dtype((np.void, KEY_BYTES))
 """A key as numpy sees it: raw bytes, compared like ``memcmp``."""
 
 
+_BLOCK = 65_536  # keys looked up at a time: some 2 MB of scratch
+
+
 class KeyTable:
     """Keys in sorted order with their rows; adding merges, so that many small segments stay cheap."""
 
@@ -25,10 +28,15 @@ class KeyTable:
 
     def find(self, keys: npt.NDArray[np.void]) -> IntVector:
         """Return the row of every key, -1 where it is unknown."""
+        rows = np.full(len(keys), -1, dtype=np.int64)
         if not len(self._keys):
-            return np.full(len(keys), -1, dtype=np.int64)
-        places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        return np.where(self._keys[places] == keys, self._rows[places], -1)
+            return rows
+        for first in range(0, len(keys), _BLOCK):
+            block = keys[first : first + _BLOCK]
+            places = np.minimum(np.searchsorted(self._keys, block), len(self._keys) - 1)
+            found = self._keys[places] == block
+            rows[first : first + _BLOCK][found] = self._rows[places[found]]
+        return rows
 
     def add(self, keys: npt.NDArray[np.void], *, first_row: int) -> None:
         """Add keys that are not there; the first gets ``first_row``, the others follow."""
@@ -67,8 +75,10 @@ class KeySet:
         return new
 
 
-def key_array(keys: Sequence[bytes]) -> npt.NDArray[np.void]:
+def key_array(keys: Sequence[bytes] | npt.NDArray[np.void]) -> npt.NDArray[np.void]:
     """Return keys as one array of raw bytes [n], or raise ValueError unless each is 16 bytes long."""
+    if isinstance(keys, np.ndarray):
+        return keys
     lengths = {len(key) for key in keys}
     if not lengths <= {KEY_BYTES}:
         raise ValueError(f"expected keys of {KEY_BYTES} bytes, got lengths {sorted(lengths)[:10]}")

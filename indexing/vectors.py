@@ -110,7 +110,7 @@ class VectorStore:
         """The segments in order."""
         return self._segments
 
-    def find(self, keys: Sequence[bytes]) -> IntVector:
+    def find(self, keys: Sequence[bytes] | npt.NDArray[np.void]) -> IntVector:
         """Return the store row of every key, int64 [len(keys)]; -1 where it is not stored.
 
         Raises:

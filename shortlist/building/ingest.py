@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from indexing.keys import KEY_BYTES
+from indexing.keys import KEY, KEY_BYTES
 from indexing.types import FloatMatrix
 from retrieval.catalog import Catalog, ProductBatch
 from retrieval.config import EncoderConfig
@@ -26,16 +27,21 @@ class Ingested:
     """What the first pass leaves.
 
     Attributes:
-        keys: Key of every product's vector, in row order: of its text, or of the vector that came with it.
+        collected: The keys of the products' vectors, in row order: of the text, or of the vector that came with it.
         tokens: What the encoder's tokenizer counted; zeros without an encoder.
         brought: Whether vectors came with the catalogue.
         deleted: Ids of products in the catalogue that were deleted from the bundle.
     """
 
-    keys: list[bytes] = field(default_factory=list)
+    collected: bytearray = field(default_factory=bytearray)
     tokens: TokenCounts = field(default_factory=TokenCounts)
     brought: bool = False
     deleted: list[str] = field(default_factory=list)
+
+    @property
+    def keys(self) -> npt.NDArray[np.void]:
+        """The keys as an array of raw bytes [n]."""
+        return np.frombuffer(self.collected, dtype=KEY)
 
 
 def ingest(
@@ -105,7 +111,7 @@ def _note(
         keys = [text_key(text) for text in texts]
         if counter is not None:
             ingested.tokens += counter.count(texts)
-    ingested.keys += keys
+    ingested.collected += b"".join(keys)
 
 
 def product_counter(folder: Path | None, encoder: EncoderConfig) -> TokenCounter | None:
@@ -114,37 +120,3 @@ def product_counter(folder: Path | None, encoder: EncoderConfig) -> TokenCounter
         return None
     settings = read_settings(folder, encoder)
     return TokenCounter(folder, prompt=settings.product_prompt, max_tokens=settings.product_max_tokens)
-
-
-def new_texts(
-    products: ProductTable,
-    template: TextTemplate,
-    keys: list[bytes],
-    *,
-    known: Callable[[list[bytes]], list[bool]],
-    size: int,
-) -> Iterator[tuple[list[bytes], list[str]]]:
-    """Yield the distinct texts that the vector store does not hold yet, in row order, ``size`` at a time.
-
-    Args:
-        products: The table that ``ingest`` wrote.
-        template: The template that ``ingest`` used.
-        keys: Its keys.
-        known: Tells for each key whether its vector is stored.
-        size: Texts per segment.
-    """
-    stored = known(keys)
-    seen: set[bytes] = set()
-    pending_keys: list[bytes] = []
-    pending_texts: list[str] = []
-    for row, key in enumerate(keys):
-        if stored[row] or key in seen:
-            continue
-        seen.add(key)
-        pending_keys.append(key)
-        pending_texts.append(template.render(products.get(row)))
-        if len(pending_keys) == size:
-            yield pending_keys, pending_texts
-            pending_keys, pending_texts = [], []
-    if pending_keys:
-        yield pending_keys, pending_texts

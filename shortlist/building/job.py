@@ -1,7 +1,9 @@
 """Job ``build``: read, encode, index, check, publish. A reader sees the version before or the version after."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ from retrieval.encoder import DualEncoder
 from retrieval.fingerprint import Fingerprint, tower_fingerprint
 from retrieval.lexical import LexicalIndex
 from retrieval.models import model_folder
+from retrieval.product_file import read_products
 from retrieval.products import ProductTable
+from retrieval.records import Product
 from retrieval.survey import token_warnings
 from retrieval.text import TextTemplate
 from retrieval.tokens import TokenCounter
@@ -35,6 +39,7 @@ from shortlist.building.vectors import (
     Encoded,
     append_new,
     brought_fingerprint,
+    distinct_count,
     encode_missing,
     open_store,
     require_agreement,
@@ -124,14 +129,14 @@ class _Build:
         """Run every step in order."""
         with self.report.timed("read"):
             ingested, store = self._read()
-            products = ProductTable.open(self.staging / "products.parquet")
         encoder = self._open_encoder()
         with self.report.timed("encode"):
-            store, encoded = self._encode(ingested, store, encoder, products)
+            store, encoded = self._encode(ingested, store, encoder)
         self.files["rows"] = storage.write_bytes(self.staging / "rows", encoded.rows.astype("<i8").tobytes())
         with self.report.timed("lexical"):
-            self._lexical(products)
+            self._lexical()
         with self.report.timed("index"):
+            products = ProductTable.open(self.staging / "products.parquet")
             index = self._index(products, store, encoded, encoder)
         with self.report.timed("models"):
             self._models(encoder)
@@ -204,25 +209,29 @@ class _Build:
     def _open_encoder(self) -> DualEncoder | None:
         return DualEncoder.open(self.config.encoder, self.config.runtime) if self.encoder_folder is not None else None
 
+    def _products(self) -> Iterator[Product]:
+        return read_products(self.staging / "products.parquet")
+
     def _encode(
-        self, ingested: Ingested, store: VectorStore | None, encoder: DualEncoder | None, products: ProductTable
+        self, ingested: Ingested, store: VectorStore | None, encoder: DualEncoder | None
     ) -> tuple[VectorStore, Encoded]:
+        count = len(ingested.keys)
         if store is not None:
             rows = store.find(ingested.keys)
             if encoder is not None:
-                sample = np.arange(0, products.count, max(1, products.count // AGREEMENT_SAMPLE))
-                texts = [self.template.render(products.get(int(row))) for row in sample]
-                require_agreement(encoder.encode_products, texts, store.view(rows).take(sample))
-            return store, Encoded(rows=rows, encoded=0, reused=products.count)
+                step = max(1, count // AGREEMENT_SAMPLE)
+                texts = [self.template.render(product) for product in islice(self._products(), 0, None, step)]
+                require_agreement(encoder.encode_products, texts, store.view(rows[::step]).take(np.arange(len(texts))))
+            return store, Encoded(rows=rows, encoded=0, reused=count)
         if encoder is None or self.tower is None:
             raise ConfigError(
                 "encoder=none needs a catalogue with vectors, and this one has none; name the column with "
                 "catalog.fields.vector=COLUMN, or choose encoder=minilm"
             )
         store = open_store(store_path(self.out, self.tower), dim=encoder.dim)
-        self._require_space(encoder.dim, len(set(ingested.keys)))
+        self._require_space(encoder.dim, distinct_count(ingested.keys))
         keys, size = ingested.keys, self.config.segment_texts
-        return store, encode_missing(store, encoder, products, self.template, keys=keys, segment_texts=size)
+        return store, encode_missing(store, encoder, self._products(), self.template, keys=keys, segment_texts=size)
 
     def _require_space(self, dim: int, texts: int) -> None:
         """Refuse early what will not fit: vectors once in the store and once in the index, and the model."""
@@ -230,9 +239,9 @@ class _Build:
         model = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder is not None else 0
         storage.require_space(self.out, 2 * 4 * dim * texts + model)
 
-    def _lexical(self, products: ProductTable) -> None:
-        texts = (self.template.render(products.get(row)) for row in range(products.count))
-        digests = LexicalIndex.build(texts, self.config.lexical).write(self.staging / "lexical")
+    def _lexical(self) -> None:
+        texts = (self.template.render(product) for product in self._products())
+        digests = LexicalIndex.write_texts(texts, self.config.lexical, self.staging / "lexical")
         self.files |= {f"lexical/{name}": digest for name, digest in digests.items()}
 
     def _index(

@@ -4,23 +4,25 @@ The store is named by the fingerprint of what makes a text's vector, so another 
 it; within it a vector is found by its text, so another template encodes only the texts that it changes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from indexing import storage
 from indexing.errors import ConfigError
+from indexing.keys import KeySet
 from indexing.segments import mend
 from indexing.storage import FileDigest
-from indexing.types import FloatMatrix, IntVector
+from indexing.types import BoolVector, FloatMatrix, IntVector
 from indexing.vectors import VectorStore
 from retrieval.encoder import DualEncoder
 from retrieval.fingerprint import Fingerprint
-from retrieval.products import ProductTable
+from retrieval.records import Product
 from retrieval.text import TextTemplate
-from shortlist.building.ingest import new_texts
 from shortlist.manifest import SegmentDigest, store_name
 from shortlist.progress import progress, say
 
@@ -29,6 +31,9 @@ AGREEMENT_SAMPLE = 64
 
 AGREEMENT_COSINE = 0.5
 """Mean cosine below which the brought vectors are taken to be another model's; unrelated models give about 0."""
+
+
+_BLOCK_KEYS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,33 +73,49 @@ def brought_fingerprint(dim: int, query_tower: Fingerprint | None) -> Fingerprin
 def encode_missing(
     store: VectorStore,
     encoder: DualEncoder,
-    products: ProductTable,
+    products: Iterable[Product],
     template: TextTemplate,
     *,
-    keys: list[bytes],
+    keys: npt.NDArray[np.void],
     segment_texts: int,
 ) -> Encoded:
     """Encode what the store lacks, one durable segment at a time, and list the store row of every product.
 
-    An interrupted call has stored its finished segments; the next one finds them.
+    An interrupted call has stored its finished segments; the next one goes on with the text after them.
 
     Args:
         store: Opened for the encoder's dimension.
         encoder: The product tower.
-        products: Table with the rows of ``keys``.
+        products: Read once, in row order.
         template: Renders a product.
-        keys: Text key of every row.
+        keys: Text key of every row, 16 raw bytes each [n].
         segment_texts: Texts per segment.
     """
-
-    def known(wanted: list[bytes]) -> list[bool]:
-        return [bool(stored) for stored in store.find(wanted) >= 0]
-
-    missing = len(set(keys) - {key for key, stored in zip(keys, known(keys), strict=True) if stored})
+    new = unstored(store, keys)
+    missing = int(np.count_nonzero(new))
     with progress("encode", missing, unit="texts") as advance:
-        for new_keys, texts in new_texts(products, template, keys, known=known, size=segment_texts):
-            store.append(new_keys, encoder.encode_products(texts, progress=advance))
+        stream = zip(products, keys, new, strict=True)
+        texts = ((bytes(key), template.render(product)) for product, key, is_new in stream if is_new)
+        while segment := list(islice(texts, segment_texts)):
+            vectors = encoder.encode_products([text for _, text in segment], progress=advance)
+            store.append([key for key, _ in segment], vectors)
     return Encoded(rows=store.find(keys), encoded=missing, reused=len(keys) - missing)
+
+
+def unstored(store: VectorStore, keys: npt.NDArray[np.void]) -> BoolVector:
+    """Say which rows have to be encoded, bool [n]: the first of each key that the store does not hold."""
+    new, met = store.find(keys) < 0, KeySet()
+    for first in range(0, len(keys), _BLOCK_KEYS):
+        block = new[first : first + _BLOCK_KEYS]
+        block[block] = met.add(keys[first : first + _BLOCK_KEYS][block])
+    return new
+
+
+def distinct_count(keys: npt.NDArray[np.void]) -> int:
+    """Return how many different keys there are."""
+    met = KeySet()
+    blocks = (keys[first : first + _BLOCK_KEYS] for first in range(0, len(keys), _BLOCK_KEYS))
+    return sum(int(np.count_nonzero(met.add(block))) for block in blocks)
 
 
 def append_new(store: VectorStore, keys: Sequence[bytes], vectors: FloatMatrix) -> None:
