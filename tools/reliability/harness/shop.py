@@ -141,12 +141,12 @@ class StubEncoder:
 
 
 @contextmanager
-def stub_encoder() -> Iterator[list[StubEncoder]]:
+def stub_encoder(stub: type[StubEncoder] = StubEncoder) -> Iterator[list[StubEncoder]]:
     """Open stubs instead of networks for the length of a ``with`` block; yields those that were opened."""
     opened: list[StubEncoder] = []
 
     def open_stub(_cls: type[DualEncoder], config: EncoderConfig, _runtime: RuntimeConfig) -> StubEncoder:
-        opened.append(StubEncoder(Path(config.model), config))
+        opened.append(stub(Path(config.model), config))
         return opened[-1]
 
     original = DualEncoder.__dict__["open"]
