@@ -13,10 +13,11 @@ parses one.
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import astuple, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from indexing.errors import (
 )
 from indexing.storage import FileDigest, Hold
 from indexing.vectors import Segment, VectorStore
+from shortlist.digest_cache import DigestCache
 from shortlist.leases import MANIFEST, lease
 from shortlist.manifest import Manifest, parse_manifest
 
@@ -70,11 +72,16 @@ class Bundle:
         Raises:
             ArtifactNotFound, ArtifactCorrupt: A segment is gone or has another size.
         """
-        segments: list[Segment] = []
-        for listed in self.manifest.segments:
-            first_row = segments[-1].first_row + segments[-1].count if segments else 0
-            segments.append(Segment(listed.name, first_row, listed.count, *astuple(listed.vectors)))
-        return VectorStore(self.store_folder, dim=int(self.manifest.vectors["dim"]), segments=segments)
+        return open_segments(self.store_folder, self.manifest)
+
+
+def open_segments(folder: Path, manifest: Manifest) -> VectorStore:
+    """Open the segments of a store that a manifest lists; see `Bundle.open_vectors`."""
+    segments: list[Segment] = []
+    for listed in manifest.segments:
+        first_row = segments[-1].first_row + segments[-1].count if segments else 0
+        segments.append(Segment(listed.name, first_row, listed.count, *astuple(listed.vectors)))
+    return VectorStore(folder, dim=int(manifest.vectors["dim"]), segments=segments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +125,20 @@ def live_version(root: Path) -> tuple[str, str]:
     return current["version"], current["manifest_sha256"]
 
 
-def open_bundle(root: Path, *, verify: bool = True) -> Bundle:
+def open_bundle(root: Path, *, verify: bool = True, cached: bool = False) -> Bundle:
     """Open the live version of a bundle, every file verified.
 
     Args:
         root: The bundle directory.
         verify: Check size and SHA-256 of every file (about a second per GiB). Off only where the caller has just done
             so.
+        cached: Take the digest of a file that has not changed since it was last hashed from `shortlist.digest_cache`,
+            which says what that cannot see.
 
     Raises:
         ArtifactNotFound, ArtifactCorrupt, ArtifactIncompatible, ArtifactUntrusted: With the file and the reason.
     """
-    return _open(root, *_lease_live(root), verify=verify)
+    return _open(root, *_lease_live(root), verify=verify, cached=cached)
 
 
 def open_version(root: Path, version: str) -> Bundle:
@@ -145,12 +154,15 @@ def open_version(root: Path, version: str) -> Bundle:
     return _open(root, folder, storage.digest(folder / MANIFEST).sha256, held, verify=True)
 
 
-def _open(root: Path, folder: Path, digest: str, held: Hold, *, verify: bool) -> Bundle:
+def _open(root: Path, folder: Path, digest: str, held: Hold, *, verify: bool, cached: bool = False) -> Bundle:
     """Read the manifest of a leased version and verify its files; the lease is given back when that fails."""
     try:
         bundle = Bundle(root, folder, read_manifest(folder, digest), held)
         if verify:
-            verify_files(bundle)
+            cache = DigestCache(root) if cached else None
+            verify_files(bundle, digest=cache.digest if cache else storage.digest)
+            if cache:
+                cache.write()
     except BaseException:
         held.close()
         raise
@@ -192,13 +204,21 @@ def read_manifest(folder: Path, digest: str | None = None) -> Manifest:
     return manifest
 
 
-def verify_files(bundle: Bundle) -> int:
-    """Check every file of the version and every vector segment it uses; return the number of bytes read.
+def verify_files(bundle: Bundle, *, digest: Callable[[Path], FileDigest] = storage.digest) -> int:
+    """Check every file of the version and every vector segment it uses; return the number of bytes they have.
+
+    Args:
+        bundle: Whose manifest says what each file must be.
+        digest: Says what a file is.
 
     Raises:
         ArtifactCorrupt: A file is missing, or differs in size or SHA-256.
-        ArtifactUntrusted: A file that the manifest does not list, or one that is not a plain file.
+        ArtifactUntrusted: A file that the manifest does not list, one that is not a plain file, or a folder that lies
+            outside the bundle.
     """
+    for folder in (bundle.folder, bundle.store_folder):
+        if not folder.resolve().is_relative_to(bundle.root.resolve()):
+            raise ArtifactUntrusted(f"{folder} leads to {folder.resolve()}, which is outside the bundle")
     expected = {bundle.folder / name: digest for name, digest in bundle.manifest.files.items()}
     for segment in bundle.manifest.segments:
         expected |= {bundle.store_folder / name: digest for name, digest in segment.files.items()}
@@ -206,12 +226,12 @@ def verify_files(bundle: Bundle) -> int:
         if path not in expected and path != bundle.folder / MANIFEST:
             raise ArtifactUntrusted(f"{path} is not in {MANIFEST}; a published version is never added to: remove it")
     with ThreadPoolExecutor(max_workers=2) as pool:  # hashlib releases the GIL; two readers saturate a disk
-        for _ in pool.map(_verify_file, expected.keys(), expected.values()):
+        for _ in pool.map(partial(_verify_file, digest), expected.keys(), expected.values()):
             pass
-    return sum(digest.size_bytes for digest in expected.values())
+    return sum(listed.size_bytes for listed in expected.values())
 
 
-def _verify_file(path: Path, expected: FileDigest) -> None:
+def _verify_file(digest: Callable[[Path], FileDigest], path: Path, expected: FileDigest) -> None:
     if path.is_symlink() or not path.is_file():
         raise ArtifactCorrupt(f"{path} is missing or not a plain file; rebuild with: shortlist build")
     if path.stat().st_size != expected.size_bytes:
@@ -219,7 +239,7 @@ def _verify_file(path: Path, expected: FileDigest) -> None:
             f"{path} has {path.stat().st_size} bytes, the manifest says {expected.size_bytes}; rebuild with: "
             "shortlist build"
         )
-    actual = storage.digest(path)
+    actual = digest(path)
     if actual != expected:
         raise ArtifactCorrupt(
             f"{path} was altered: SHA-256 is {actual.sha256[:16]}..., the manifest says {expected.sha256[:16]}..."

@@ -21,6 +21,10 @@ from shortlist.monitoring.recall import RecallState, RecallWatch
 DEFAULT_DEPTH = 100
 """Candidates handed to the reranker when the caller does not say; the usual depth of published comparisons."""
 
+CACHED = "cached-digests"
+TRUST = ("digests", CACHED)
+"""How `SearchEngine.open` may be told to know that files are what they were."""
+
 SOURCES: dict[System, tuple[str, ...]] = {
     System.bm25: ("lexical",),
     System.dense: ("dense",),
@@ -54,6 +58,8 @@ class SearchEngine:
         precision: str = "fp32",
         encoder: str | Path | EncodeQueries | None = None,
         rerank: bool = True,
+        trust: str = "digests",
+        probe: bool = True,
     ) -> Self:
         """Open the live version of a bundle, every file verified and its query tower proven.
 
@@ -65,18 +71,24 @@ class SearchEngine:
             encoder: A model folder, or a function from texts to float32 [n, d], in place of the bundle's own query
                 tower.
             rerank: Load the reranker if the bundle has one.
+            trust: ``digests`` hashes every file, about a second per GiB. ``cached-digests`` takes the digest of a file
+                that has not changed since it was hashed here (`shortlist.digest_cache` says what that cannot see).
+            probe: Let a process of its own load indexes and products first, so that a file that crashes a native
+                loader cannot take this process down. It runs beside the loading of the models.
 
         Raises:
             ArtifactError: Missing, altered, of another format, or built with another encoder; the message says which.
             EnvironmentProblem: The device is not there.
-            ValueError: An unknown device or precision.
+            ValueError: An unknown device, precision or trust.
         """
+        if trust not in TRUST:
+            raise ValueError(f"trust must be one of {', '.join(TRUST)}, got {trust!r}")
         if precision not in Precision.__members__:
             raise ValueError(f"precision must be one of {', '.join(Precision.__members__)}, got {precision!r}")
         runtime = RuntimeConfig(device=device, threads=threads, precision=Precision[precision])
         tower = Path(encoder) if isinstance(encoder, str) else encoder
-        bundle = open_bundle(Path(path))
-        return cls(load_generation(bundle, runtime=runtime, encoder=tower, reranking=rerank))
+        bundle = open_bundle(Path(path), cached=trust == CACHED)
+        return cls(load_generation(bundle, runtime=runtime, encoder=tower, reranking=rerank, probing=probe))
 
     @property
     def generation(self) -> str:

@@ -24,6 +24,7 @@ from shortlist.bundle import Bundle
 from shortlist.canary import Canary, check_first_stage, check_reranker, check_tower, read_canary
 from shortlist.first_stage import open_first_stage, unobserved
 from shortlist.manifest import CANARY_FILE
+from shortlist.probe import Probe
 from shortlist.stored import thaw
 
 BOTH_SOURCES = ("dense", "lexical")
@@ -179,6 +180,7 @@ def load_generation(
     runtime: RuntimeConfig,
     encoder: Path | EncodeQueries | None = None,
     reranking: bool = True,
+    probing: bool = True,
     loaded: Callable[[str], None] = unobserved,
 ) -> Generation:
     """Load a verified version into memory and prove that its query tower is the one its vectors belong to.
@@ -189,7 +191,8 @@ def load_generation(
         encoder: A model folder or a function in place of the bundle's own query tower; the folder must have the
             fingerprint, and either must reproduce the canary.
         reranking: Load the reranker if the bundle has one.
-        loaded: Told of each part when it is there: those of `open_first_stage`, then ``encoder`` and ``reranker``.
+        probing: Let a process of its own open the first stage before this one does; see `shortlist.probe`.
+        loaded: Told of each part when it is there: ``encoder``, those of `open_first_stage`, ``reranker``.
 
     Raises:
         FingerprintMismatch: The tower differs; the message names the field.
@@ -201,11 +204,13 @@ def load_generation(
     fusion = thaw("fusion", manifest.fusion, FusionConfig)
     thaw("index", dict(manifest.index["config"]), IndexConfig)
     thaw("lexical", manifest.lexical, LexicalConfig)
+    canary = read_canary(bundle.folder / CANARY_FILE)
+    with Probe(bundle, needed=probing) as probe:
+        tower = _tower(bundle, text, runtime, encoder, canary)  # while the child is at work
+        loaded("encoder")
+        probe.wait()
     stage = open_first_stage(bundle.folder, bundle.open_vectors(), threads=runtime.threads, loaded=loaded)
     products, template = stage.products, TextTemplate(text)
-    canary = read_canary(bundle.folder / CANARY_FILE)
-    tower = _tower(bundle, text, runtime, encoder, canary)
-    loaded("encoder")
     retriever = stage.retriever(fusion, tower)
     check_first_stage(canary, retriever, products, overlap=float(manifest.canary["overlap"]))
     reranker: Reranker = PassThrough()

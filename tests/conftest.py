@@ -61,6 +61,24 @@ def _refuse_unless_unix(is_unix: bool, address: Any) -> None:
         pytest.fail(f"network is blocked in tests: a connection to {address!r} was tried")
 
 
+# --- versions are tried here, not in a child -------------------------------------------------------------------------
+
+
+class _Everything(set[str]):
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _versions_count_as_tried() -> Iterator[None]:
+    """Start no child per opened bundle, which would double the suite's time; tests/integration/test_probe.py does."""
+    from shortlist import probe
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "_passed", _Everything())
+        yield
+
+
 # --- development data -------------------------------------------------------------------------------------------------
 
 

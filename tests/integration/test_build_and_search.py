@@ -14,6 +14,7 @@ import pytest
 from indexing import storage
 from indexing.errors import (
     ArtifactCorrupt,
+    ArtifactUntrusted,
     BuildLocked,
     ConfigError,
     FingerprintMismatch,
@@ -422,6 +423,43 @@ def test_an_altered_bundle_is_refused(bundle: Path):
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
     with pytest.raises(ArtifactCorrupt, match=r"faiss\.index was altered"):
+        SearchEngine.open(bundle)
+
+
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shortlist.digest_cache.SETTLED_S", -1.0)
+
+
+def test_cached_digests_are_used_where_they_are_asked_for_and_nowhere_else(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Somebody who may write the cache can vouch for an altered file; the default does not ask the cache."""
+    settled(monkeypatch)
+    path = open_bundle(bundle).folder / "products.parquet"
+    SearchEngine.open(bundle, trust="cached-digests")
+    right = storage.digest(path).sha256
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ArtifactCorrupt, match=r"products\.parquet was altered"):
+        SearchEngine.open(bundle, trust="cached-digests")
+    status = path.stat()
+    key = f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
+    storage.replace_json(bundle / "cache" / "digests.json", {"format": 1, "digests": {key: right}})
+    open_bundle(bundle, cached=True)
+    with pytest.raises(ArtifactCorrupt, match=r"products\.parquet was altered"):
+        SearchEngine.open(bundle)
+
+
+def test_an_unknown_trust_is_refused(published: Path):
+    with pytest.raises(ValueError, match="trust must be one of digests, cached-digests, got 'everything'"):
+        SearchEngine.open(published, trust="everything")
+
+
+def test_a_version_that_lies_elsewhere_is_refused(bundle: Path, tmp_path: Path):
+    folder = open_bundle(bundle).folder
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ArtifactUntrusted, match=r"leads to .*elsewhere, which is outside the bundle"):
         SearchEngine.open(bundle)
 
 

@@ -299,7 +299,7 @@ def products_are_no_parquet(draft: Draft) -> None:
 
 @bad("artifact_corrupt")
 def products_are_one_fewer(draft: Draft) -> None:
-    _change_products(draft, lambda table: table.slice(1))
+    change_products(draft, lambda table: table.slice(1))
 
 
 @bad("artifact_corrupt")
@@ -453,7 +453,7 @@ def product_prices_are_others(draft: Draft) -> None:
         column = table.schema.get_field_index("price")
         return table.set_column(column, "price", pa.array([0.01] * table.num_rows))
 
-    _change_products(draft, cheaper)
+    change_products(draft, cheaper)
 
 
 @bad("artifact_corrupt")
@@ -462,7 +462,7 @@ def product_ids_are_swapped(draft: Draft) -> None:
         column = table.schema.get_field_index("product_id")
         return table.set_column(column, "product_id", table["product_id"].take(list(range(table.num_rows))[::-1]))
 
-    _change_products(draft, swapped)
+    change_products(draft, swapped)
 
 
 @bad("artifact_untrusted")
@@ -491,12 +491,13 @@ def _write_index(draft: Draft, make: Callable[[Any, int], Any], *, count: int) -
     draft.fit()
 
 
-def _change_products(draft: Draft, change: Callable[[Any], Any]) -> None:
+def change_products(draft: Draft, change: Callable[[Any], Any]) -> None:
+    """Change the table of products, a ``pyarrow.Table``, and make every hash fit."""
     import pyarrow.parquet as pq
 
     path = draft.folder / "products.parquet"
     table = pq.read_table(path)
-    pq.write_table(change(table), path, write_page_checksum=True)
+    pq.write_table(change(table), path, compression="zstd", write_page_checksum=True)
     draft.fit()
 
 
