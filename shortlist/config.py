@@ -27,6 +27,7 @@ from retrieval.config import (
     WandsCatalog,
     ZscoreConfig,
 )
+from shortlist.cost import CostConfig, CostSweepConfig
 
 
 class System(Enum):
@@ -142,10 +143,12 @@ class EvaluateConfig:
             for the ceiling; may be absent.
         popularity: A number column of the catalogue that parts head and tail queries; empty parts them by the number of
             their relevant products.
+        cost: What is measured of cost beside quality.
     """
 
     catalog: CatalogConfig
     runtime: RuntimeConfig
+    cost: CostConfig = field(default_factory=CostConfig)
     systems: list[System] = field(default_factory=list)
     k: int = 10
     depth: int = 100
@@ -163,6 +166,8 @@ class EvaluateConfig:
             raise ValueError(f"run_depth={self.run_depth} must reach depth={self.depth} and recall_k={self.recall_k}")
         if len(set(self.systems)) != len(self.systems):
             raise ValueError(f"systems must name each system once, got {[s.name for s in self.systems]}")
+        if isinstance(self.cost, CostSweepConfig) and min(self.cost.depths, default=self.k) < self.k:
+            raise ValueError(f"cost.depths must all reach k={self.k}, got {self.cost.depths}")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -296,6 +301,7 @@ GROUPS: dict[str, dict[str, type]] = {
     "fusion": {"rrf": RrfConfig, "zscore": ZscoreConfig, "convex": ConvexConfig},
     "reranker": {"none": RerankerConfig, "cross_encoder": CrossEncoderConfig},
     "runtime": {"runtime": RuntimeConfig},
+    "cost": {"none": CostConfig, "sweep": CostSweepConfig},
     "trainer": {"contrastive": ContrastiveConfig, "cross_encoder": CrossEncoderTrainerConfig},
 }
 """Configuration group -> schema name -> dataclass; stored as ``<group>/schema_<name>``."""

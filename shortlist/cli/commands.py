@@ -109,6 +109,7 @@ def search(options: argparse.Namespace) -> Outcome:
 def evaluate(options: argparse.Namespace) -> Outcome:
     """Evaluate a bundle's systems and runs from elsewhere; exit 5 when a gate fails."""
     from indexing.errors import GateFailed
+    from shortlist.evaluation.cost.text import cost_text
     from shortlist.evaluation.gates import parse_gates, require_gates
     from shortlist.evaluation.report import report_document, table
     from shortlist.jobs.evaluate import EvaluationSources
@@ -125,7 +126,8 @@ def evaluate(options: argparse.Namespace) -> Outcome:
     )
     done = run(config, sources, out=out, against=_path(options.against), command=options.command_line)
     evaluation, document = done.evaluation, report_document(done.evaluation, done.changes)
-    text = f"{table(evaluation)}\n\nreport {out / 'report.html'}\nruns   {out}/<system>.trec, {out / 'qrels.txt'}"
+    tables = [table(evaluation)] + ([cost_text(evaluation.cost)] if evaluation.cost is not None else [])
+    text = "\n\n".join(tables) + f"\n\nreport {out / 'report.html'}\nruns   {out}/<system>.trec, {out / 'qrels.txt'}"
     try:
         require_gates(gates, evaluation)
     except GateFailed as missed:

@@ -14,9 +14,11 @@ from retrieval.raters import read_rater_grades
 from retrieval.records import Qrels, Query
 from shortlist.bundle import Bundle
 from shortlist.config import EvaluateConfig, System
+from shortlist.cost import CostSweepConfig
 from shortlist.engine import SearchEngine
 from shortlist.evaluation.changes import Changes, changes_since, last_report
 from shortlist.evaluation.conventions import RULES, evaluated
+from shortlist.evaluation.cost.measure import measure_cost
 from shortlist.evaluation.evaluate import evaluate_runs
 from shortlist.evaluation.facts import CatalogueFacts, collect_facts, stored_products
 from shortlist.evaluation.interchange import read_judgments, read_runs
@@ -79,11 +81,12 @@ def evaluate(
         command: The command line, for the report.
 
     Raises:
-        ConfigError: ``hybrid_rerank`` is asked of a bundle without a reranker.
+        ConfigError: ``hybrid_rerank`` is asked of a bundle without a reranker, or ``cost`` without a bundle.
         SourceDataError: No judged query, a judged query that the catalogue does not have, or judgments or runs that
             break their contract.
         ArtifactError: The bundle cannot be used, or there is no report in ``against``.
     """
+    _require_bundle_for_cost(config, sources)
     earlier = last_report(out) if against is None else read_report(against)
     catalog = open_catalog(config.catalog, sources.source) if sources.source is not None else None
     every = every_split(config.catalog, sources.source) if sources.source is not None else None
@@ -111,6 +114,8 @@ def evaluate(
         raters=_raters(config, sources, queries),
         provenance=replace(_provenance(config, sources, engine), command=command),
     )
+    if engine is not None and isinstance(config.cost, CostSweepConfig):
+        evaluation = replace(evaluation, cost=measure_cost(config, engine.bundle, evaluation))
     changes = None if earlier is None else changes_since(earlier, evaluation)
     write_evaluation(evaluation, out, changes=changes)
     return Evaluated(evaluation, changes)
@@ -256,6 +261,14 @@ def _answer(
     except InvalidQuery as error:
         say(f"query {query.query_id} was refused and scores 0: {error}")
         return [], 0.0
+
+
+def _require_bundle_for_cost(config: EvaluateConfig, sources: EvaluationSources) -> None:
+    if isinstance(config.cost, CostSweepConfig) and sources.bundle is None:
+        raise ConfigError(
+            "cost is measured by searching, and run files cannot be searched: give a bundle (--bundle DIR), or leave "
+            "cost= out"
+        )
 
 
 def _require_reranker(engine: SearchEngine, config: EvaluateConfig, bundle: Path) -> None:

@@ -20,6 +20,7 @@ from shortlist.config import (
     System,
     config_dir,
 )
+from shortlist.cost import CostConfig, CostSweepConfig, IndexKind
 
 REQUIRED = {"reranker=cross_encoder": ["reranker.model=somewhere"]}
 """Members with a value that only the user can give."""
@@ -61,7 +62,7 @@ def test_every_yaml_file_is_a_primary_or_a_member_that_a_case_covers():
 
 
 def test_the_number_of_cases_does_not_shrink_unseen():
-    assert len(cases()) == 117
+    assert len(cases()) == 120
 
 
 def test_every_member_extends_a_schema():
@@ -186,3 +187,34 @@ def test_composing_leaves_nothing_in_the_working_directory(tmp_path: Path, monke
 def test_a_model_s_path_may_hold_what_hydra_s_grammar_reads():
     path = """/models/a, b=c (d)'s "best" one"""
     assert load_config(BuildConfig, [f"encoder.model={path}"]).encoder.model == path
+
+
+def test_cost_is_off_unless_asked_for_and_its_members_fill_the_same_schema():
+    assert load_config(EvaluateConfig).cost == CostConfig()
+    assert load_config(EvaluateConfig, ["cost=standard"]).cost == CostSweepConfig()
+    quick = load_config(EvaluateConfig, ["cost=quick", "cost.repeats=5", "cost.kinds=[ivf_pq]"]).cost
+    assert (quick.repeats, quick.kinds, quick.precisions) == (5, [IndexKind.ivf_pq], list(Precision))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("cost.repeats=0", r"cost\.repeats must be at least 1, got 0"),
+        ("cost.ef_search=[0]", r"cost\.ef_search must all be at least 1, got \[0\]"),
+        ("cost.filter_shares=[0]", r"cost\.filter_shares must all be in \(0, 1\], got \[0.0\]"),
+        ("cost.probe_shares=[1.5]", r"cost\.probe_shares must all be in \(0, 1\], got \[1.5\]"),
+        ("cost.layers=[-1]", r"cost\.layers must all be 0 \(every layer\) or more, got \[-1\]"),
+        ("cost.precisions=[]", r"cost\.precisions must name fp32, bf16 or both, got none"),
+        ("cost.depths=[]", r"cost\.depths and cost\.layers go together"),
+        ("cost.kinds=[flat,flat]", r"cost\.kinds must name each value once"),
+        ("cost.precisions=[fp32,fp32]", r"cost\.precisions must name each value once"),
+        ("cost.utilisation=0", r"cost\.utilisation in \(0, 1\]"),
+        ("cost.depths=[9]", r"cost\.depths must all reach k=10, got \[9\]"),
+        ("cost.currency=EUR", r"cost\.currency=EUR needs cost\.price_per_hour in that currency"),
+        ("cost.kinds=[annoy]", r"cost\.kinds"),
+        ("cost.repeat=1", r"unknown configuration key 'cost\.repeat'; did you mean 'cost\.repeats'\?"),
+    ],
+)
+def test_a_cost_that_cannot_be_meant_is_refused(override: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        load_config(EvaluateConfig, ["cost=standard", override])

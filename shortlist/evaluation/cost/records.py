@@ -70,8 +70,8 @@ class Noise:
         quiet: What it takes when nothing disturbs it, milliseconds: its 10th percentile.
         control: Percentiles over everything.
         spread: p95 over p50, less 1: 0 is a machine that does the same work in the same time.
-        margin: How much the control's median differed from point to point, relative: latencies nearer to each other
-            count as equal.
+        margin: How far the control's median beside a point lay from the middle of all, relative, at most: what taking
+            turns has not evened out.
         noisy: Number of points marked.
         points: Number of points.
     """
@@ -223,7 +223,8 @@ class Frontier:
         measure: Name of the quality.
         queries: Queries behind every quality.
         timed: Those of them that were timed.
-        margin: Latencies nearer to each other than this, relative, count as equal (`Noise.margin`).
+        margin: As `Noise.margin`, over these points. Two latencies count as equal when they differ by no more than the
+            sum of what the control's medians beside them were off.
         best: Name of the point of the highest quality.
         cheapest_as_good: Name of the fastest point whose interval against the best one reaches 0: not shown to be
             worse on these queries, which is less than shown to be as good.

@@ -1,10 +1,12 @@
 """The records of a measurement, and what report.json holds of them."""
 
 import json
+from dataclasses import replace
 
 from shortlist.evaluation.cost.document import cost_document
 from shortlist.evaluation.cost.records import (
     CostReport,
+    FilteredPoint,
     Frontier,
     FrontierPoint,
     IndexCurve,
@@ -18,6 +20,7 @@ from shortlist.evaluation.cost.records import (
     Price,
     Skipped,
 )
+from shortlist.evaluation.cost.text import cost_text
 from shortlist.evaluation.records import Estimate, Interval
 
 LATENCY = Latency(calls=30, p50=2.0, p95=3.0, p99=4.0, control=Percentiles(0.5, 0.6, 0.7), noisy=False)
@@ -100,3 +103,57 @@ def test_the_document_holds_every_record_and_writes_estimates_as_the_rest_of_the
     assert document["memory"]["parts"][1] == {"name": "index", "anonymous_bytes": 5, "mapped_bytes": 0}
     assert document["skipped"] == [{"what": "hybrid_rerank", "why": "no reranker"}]
     assert document["selectivity"] == []
+
+
+# --- the tables -------------------------------------------------------------------------------------------------------
+
+
+def test_the_tables_say_what_was_measured_and_mark_what_is_noisy_own_chosen_and_optimal():
+    report = cost_report()
+    noisy = replace(LATENCY, noisy=True)
+    filtered = FilteredPoint(
+        kind="hnsw",
+        own=True,
+        filter="random",
+        label="0.01 of all",
+        eligible=12_345,
+        share=0.01,
+        k=10,
+        queries=10,
+        recall=0.987,
+        violations=3,
+        short=4,
+        latency=noisy,
+    )
+    lines = cost_text(replace(report, selectivity=(filtered,))).splitlines()
+    (curve,) = [line.split() for line in lines if line.startswith("hnsw (own)")]
+    assert curve == [
+        "hnsw",
+        "(own)",
+        "ef_search",
+        "400*",
+        "0.9900",
+        "2.00",
+        "3.00",
+        "4.00",
+        "0.50/0.60",
+        "500",
+        "100",
+        "0.5",
+    ]
+    (under,) = [line.split() for line in lines if line.startswith("random 0.01 of all")]
+    assert under[4:] == ["12,345", "(1.00%)", "hnsw", "0.9870", "3", "4", "2.00", "3.00", "4.00", "0.50/0.60!"]
+    (way,) = [line.split() for line in lines if line.startswith("+  hybrid")]
+    assert way[2:] == ["0.7000", "[0.6000,", "0.8000]", "2.00", "3.00", "4.00", "0.50/0.60", "0.05", "-"]
+    assert "0 of 2 points are noisy (!)" in lines[1]
+    assert "skipped: hybrid_rerank: no reranker" in lines
+    assert any(
+        line.startswith("price: 0.09 USD an hour, 2 cores, a source; utilisation 0.5; a formula") for line in lines
+    )
+
+
+def test_what_was_not_measured_has_no_table():
+    text = cost_text(replace(cost_report(), frontier=None, memory=None, selectivity=()))
+    assert "dominated by" not in text
+    assert "memory MiB" not in text
+    assert "forbidden" not in text

@@ -1,0 +1,191 @@
+"""Turns, the control task and the price, with clocks that are wound by hand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from shortlist.cost import CostSweepConfig
+from shortlist.evaluation.cost.noise import Judge, control_task, deviations
+from shortlist.evaluation.cost.price import CORE_HOUR, cost_per_million, machine_s, price_of
+from shortlist.evaluation.cost.turns import IN_A_ROW, SPIN_S, Task, Timed, number_of_calls, processor_s, take_turns
+
+
+@dataclass
+class Machine:
+    """A machine whose clock moves only when something runs, and runs everything half as fast for a while."""
+
+    now: float = 0.0
+    slow_from: float = float("inf")
+    slow_until: float = float("inf")
+    ran: list[str] = field(default_factory=list)
+
+    def clock(self) -> float:
+        return self.now
+
+    def runs(self, name: str, seconds: float) -> Callable[[], None]:
+        def run() -> None:
+            self.ran.append(name)
+            self.now += seconds * (2 if self.slow_from <= self.now < self.slow_until else 1)
+
+        return run
+
+    def task(self, name: str, seconds: float, calls: int) -> Task:
+        return Task(name, [self.runs(name, seconds)] * calls)
+
+
+def turns(machine: Machine, tasks: list[Task], **options) -> dict[str, Timed]:
+    options = {"repeats": 2, "seed": 3, "clock": machine.clock} | options
+    return take_turns(tasks, control=machine.runs("control", 0.001), **options)
+
+
+# --- turns ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_call_is_timed_as_often_as_asked_with_the_control_task_before_it():
+    machine = Machine()
+    tasks = [machine.task("a", 0.005, 20), machine.task("b", 0.007, 3), machine.task("batch", 0.5, 1)]
+    told = []
+    timed = turns(machine, tasks, advance=told.append)
+    assert {name: len(found.taken_ms) for name, found in timed.items()} == {"a": 40, "b": 6, "batch": 2}
+    assert timed["a"].taken_ms == pytest.approx([5.0] * 40)
+    assert timed["b"].taken_ms == pytest.approx([7.0] * 6)
+    assert timed["batch"].taken_ms == pytest.approx([500.0] * 2)
+    assert timed["a"].control_ms == pytest.approx([1.0] * 40)
+    assert machine.ran.count("control") == sum(told) == number_of_calls(tasks, 2) == 48
+
+
+def test_tasks_take_turns_and_the_first_call_of_a_turn_is_not_timed():
+    machine = Machine()
+    turns(machine, [machine.task(name, 0.001, 16) for name in "abc"], repeats=1)
+    block = 1 + 2 * IN_A_ROW  # one call to warm up, then control and call in alternation
+    blocks = [machine.ran[start : start + block] for start in range(0, len(machine.ran), block)]
+    for found in blocks:
+        name = found[0]
+        assert found == [name, *["control", name] * IN_A_ROW]
+    names = [found[0] for found in blocks]
+    assert sorted(names[:3]) == sorted(names[3:]) == ["a", "b", "c"]
+
+
+def test_the_order_of_the_turns_is_drawn_anew_and_is_the_same_for_the_same_seed():
+    orders = []
+    for seed in (3, 3, 4):
+        machine = Machine()
+        turns(machine, [machine.task(name, 0.001, 1) for name in "abcdefgh"], seed=seed, repeats=3)
+        orders.append([name for name in machine.ran if name != "control"])
+    assert orders[0] == orders[1] != orders[2]
+    assert orders[0][:8] != orders[0][8:16]
+
+
+def test_a_disturbance_falls_on_all_tasks_and_its_control_tasks_tell():
+    quiet = Machine()
+    turns(quiet, [quiet.task(name, 0.002, 32) for name in "abcd"], repeats=5)
+    disturbed = Machine(slow_from=quiet.now * 0.3, slow_until=quiet.now * 0.7)
+    timed = turns(disturbed, [disturbed.task(name, 0.002, 32) for name in "abcd"], repeats=5)
+    for found in timed.values():
+        slow = [taken for taken in found.taken_ms if taken == pytest.approx(4.0)]
+        assert 0.1 < len(slow) / len(found.taken_ms) < 0.5
+        assert sum(control > 1.5 for control in found.control_ms) == pytest.approx(len(slow), abs=2)
+
+
+def test_two_tasks_of_one_name_are_refused():
+    machine = Machine()
+    with pytest.raises(ValueError, match=r"tasks need names of their own, got \['a', 'a'\]"):
+        turns(machine, [machine.task("a", 1, 1), machine.task("a", 1, 1)])
+
+
+# --- noise ------------------------------------------------------------------------------------------------------------
+
+
+def timed(*control_ms: float) -> Timed:
+    return Timed(taken_ms=[10.0 * (place + 1) for place in range(len(control_ms))], control_ms=list(control_ms))
+
+
+@pytest.mark.parametrize(
+    ("control_ms", "noisy"),
+    [
+        ([1.0] * 20, False),
+        ([1.24] * 20, False),
+        ([1.26] * 20, True),  # slower throughout
+        ([1.0] * 19 + [9.0], False),  # once in twenty is below p95
+        ([1.0] * 17 + [9.0] * 3, True),  # the tail is not the point's own
+    ],
+)
+def test_a_point_is_noisy_when_its_control_task_was_slow_at_the_middle_or_at_the_end(control_ms, noisy):
+    judge = Judge(quiet_ms=1.0, tolerance=0.25)
+    assert judge.latency(timed(*control_ms)).noisy is noisy
+    assert "more than 1.25 times the quiet 1.000 ms at p50, or more than 2 times at p95" in judge.rule()
+
+
+def test_a_latency_holds_the_percentiles_of_all_calls_and_of_the_control_beside_them():
+    latency = Judge(quiet_ms=1.0, tolerance=0.25).latency(timed(*[1.0] * 100, 3.0))
+    assert (latency.calls, latency.p50, latency.p95, latency.p99) == (101, 510.0, 960.0, 1000.0)
+    assert (latency.control.p50, latency.control.p99) == (1.0, 1.0)
+
+
+def test_quiet_is_what_the_control_task_takes_when_nothing_disturbs_it_and_points_are_counted():
+    measured = {"a": timed(*[1.0] * 10), "b": timed(*[1.1] * 10), "c": timed(*[2.0] * 10)}
+    judge = Judge.of(measured.values(), tolerance=0.25)
+    assert judge.quiet_ms == pytest.approx(1.0)
+    noise = judge.noise(measured)
+    assert (noise.calls, noise.points, noise.noisy) == (30, 3, 1)
+    assert noise.control.p50 == pytest.approx(1.1)
+    assert noise.spread == pytest.approx(2.0 / 1.1 - 1)
+    assert noise.margin == pytest.approx(2.0 / 1.1 - 1)
+    assert deviations(list(measured.values())) == pytest.approx([0.1 / 1.1, 0.0, 0.9 / 1.1])
+
+
+def test_the_control_task_does_the_same_work_every_time():
+    import torch
+
+    products = []
+
+    def remember(*arguments, out):
+        products.append(out)
+        return real(*arguments, out=out)
+
+    real, torch.mm = torch.mm, remember
+    try:
+        run = control_task()
+        run()
+        run()
+    finally:
+        torch.mm = real
+    assert products[0] is products[1]
+    assert products[0].shape == (256, 256)
+    assert products[0] == pytest.approx(1 / 256)
+
+
+# --- price ------------------------------------------------------------------------------------------------------------
+
+
+def test_processor_time_is_measured_after_a_rest_and_divided_by_the_calls():
+    machine, rested = Machine(), []
+    task = machine.task("a", 0.02, 5)
+    assert processor_s(task, clock=machine.clock, rest=rested.append) == pytest.approx(0.02)
+    assert rested == [SPIN_S]
+    assert machine.ran == ["a"] * 5
+
+
+def test_a_million_queries_cost_the_machines_time_over_what_of_it_is_used():
+    price = price_of(CostSweepConfig(price_per_hour=0.36, currency="EUR", utilisation=0.25), cores=2, device="cpu")
+    assert (price.per_hour, price.currency, price.source) == (0.36, "EUR", "cost.price_per_hour")
+    # 10 ms x 1,000,000 are 10,000 s, or 2 7/9 hours: 1 EUR, four times that at a quarter of use.
+    assert cost_per_million(0.01, price) == pytest.approx(4.0)
+
+
+def test_without_a_price_a_core_has_one_and_a_gpu_has_none():
+    assert price_of(CostSweepConfig(), cores=8, device="cpu").per_hour == pytest.approx(8 * CORE_HOUR)
+    gpu = price_of(CostSweepConfig(), cores=8, device="cuda")
+    assert gpu.per_hour is None
+    assert "set cost.price_per_hour" in gpu.source
+    assert cost_per_million(0.01, gpu) is None
+
+
+def test_a_query_takes_core_time_of_a_processor_and_all_of_a_gpu():
+    machine = Machine()
+    task = machine.task("a", 1.0, 1)
+    assert machine_s(task, Timed([30.0, 50.0], [1.0, 1.0]), cores=4, device="cuda") == pytest.approx(0.04)
+    assert machine.ran == []
+    assert machine_s(task, Timed([30.0], [1.0]), cores=4, device="cpu") < 1.0  # the hand-wound clock is not its clock
+    assert machine.ran == ["a"]
