@@ -38,7 +38,8 @@ class CatalogConfig:
 
     Attributes:
         name: Written into reports and manifests.
-        on_bad_rows: ``fail`` stops at the first batch with a bad row, ``quarantine`` sets bad rows aside and counts.
+        on_bad_rows: ``fail`` stops at the first batch with a bad row, ``quarantine`` sets bad rows aside and counts;
+            so with the rows of a Parquet row group that cannot be read.
         split: Keep only the queries of this split (a value of the split file); empty keeps all.
         judgments: File of judgments inside the source; may be absent.
     """

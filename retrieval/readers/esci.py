@@ -9,7 +9,7 @@ from pathlib import Path
 
 from indexing.errors import ConfigError, SourceDataError
 from retrieval.catalog import BATCH_ROWS
-from retrieval.config import EsciCatalog
+from retrieval.config import BadRows, EsciCatalog
 from retrieval.readers.base import Reader, matching_files
 from retrieval.readers.labels import (
     JudgmentRules,
@@ -73,8 +73,9 @@ class EsciReader(Reader):
             SourceDataError: If no row is of the locale.
         """
         columns, locale, found = {*COLUMNS.values(), LOCALE, BULLETS, COLOR}, {LOCALE: self.config.locale}, False
+        salvage = self.config.on_bad_rows is BadRows.quarantine
         for path in self.product_files():
-            for raw in parquet_rows(path, columns, batch_rows=batch_rows, where=locale):
+            for raw in parquet_rows(path, columns, batch_rows=batch_rows, where=locale, salvage=salvage):
                 found = True
                 yield raw
         if not found:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def parquet_rows(
     batch_rows: int,
     vector: str | None = None,
     where: Mapping[str, str | int] | None = None,
+    salvage: bool = False,
 ) -> Iterator[RawRow]:
     """Stream the rows of a Parquet file.
 
@@ -73,34 +75,84 @@ def parquet_rows(
         batch_rows: Rows held at a time.
         vector: The one of the columns that holds vectors; its cells come as arrays [d], nulls as ``None``.
         where: Column -> value, of the columns read: other rows are passed over, and keep their numbers.
+        salvage: Where a row group cannot be read to its end, each row that is lost comes without cells, with the reason
+            as its problem, and reading goes on with the next row group.
 
     Raises:
-        SourceDataError: If the file cannot be read to its end.
+        SourceDataError: If the file has no readable footer or, without ``salvage``, cannot be read to its end.
     """
-    first = 1
-    for batch in parquet_batches(path, columns, batch_rows=batch_rows):
+    for part in _parts(path, columns, batch_rows=batch_rows):
+        if isinstance(part, _Lost):
+            if not salvage:
+                raise part.error(path)
+            yield from (RawRow(path, part.first + place, {}, problem=part.problem) for place in range(part.count))
+            continue
+        first, batch = part
         places = _places(batch, where or {})
         chosen = batch if len(places) == batch.num_rows else batch.take(places)
         names = chosen.schema.names
         cells = [_vectors(chosen.column(name)) if name == vector else _values(chosen.column(name)) for name in names]
         for place, values in zip(places, zip(*cells, strict=True), strict=True):
             yield RawRow(path, first + int(place), dict(zip(names, values, strict=True)))
-        first += batch.num_rows
 
 
 def parquet_batches(path: Path, columns: Collection[str], *, batch_rows: int) -> Iterator[pa.RecordBatch]:
     """Stream validated record batches.
 
-    ``ParquetFile.iter_batches`` keeps one batch in memory where ``Dataset.to_batches`` keeps adding to it (arrow issue
-    39808), and Arrow takes data for valid unless it is asked to look (its security page, 2026).
-
     Raises:
         SourceDataError: If the file cannot be read to its end.
     """
+    for part in _parts(path, columns, batch_rows=batch_rows):
+        if isinstance(part, _Lost):
+            raise part.error(path)
+        yield part[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """Rows of a row group that cannot be read; ``first`` counts from 1 in the file."""
+
+    group: int
+    groups: int
+    first: int
+    count: int
+    reason: str
+
+    @property
+    def problem(self) -> str:
+        return f"row group {self.group + 1} of {self.groups} cannot be read as Parquet: {self.reason}"
+
+    def error(self, path: Path) -> SourceDataError:
+        rows = f"rows {self.first} to {self.first + self.count - 1}"
+        return SourceDataError(
+            f"{path}: {self.problem} ({rows}); write or copy the file again, or set catalog.on_bad_rows=quarantine to "
+            "set such rows aside"
+        )
+
+
+def _parts(path: Path, columns: Collection[str], *, batch_rows: int) -> Iterator[tuple[int, pa.RecordBatch] | _Lost]:
+    """Yield validated batches with the number of their first row, and what of a row group is lost.
+
+    ``ParquetFile.iter_batches`` keeps one batch in memory where ``Dataset.to_batches`` keeps adding to it (arrow issue
+    39808), and Arrow takes data for valid unless it is asked to look (its security page, 2026).
+    """
+    first = 1
     with _explained(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         present = [name for name in file.schema_arrow.names if name in columns]
-        batches = file.iter_batches(batch_size=batch_rows, columns=present)
-        yield from _validated(path, batches)
+        groups = file.metadata.num_row_groups
+        for group in range(groups):
+            end = first + file.metadata.row_group(group).num_rows
+            batches = file.iter_batches(batch_size=batch_rows, row_groups=[group], columns=present)
+            while first < end:
+                try:
+                    batch = next(batches)
+                    batch.validate(full=True)
+                except (*UnreadableFile, StopIteration) as error:
+                    yield _Lost(group, groups, first, end - first, str(error) or "it ends early")
+                    break
+                yield first, batch
+                first += batch.num_rows
+            first = end
 
 
 def is_scalar(kind: pa.DataType) -> bool:
@@ -117,18 +169,6 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except UnreadableFile as error:
         raise SourceDataError(f"{path} cannot be read as Parquet: {error}; write or copy it again") from error
-
-
-def _validated(path: Path, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    row = 0
-    for batch in batches:
-        try:
-            batch.validate(full=True)
-        except pa.ArrowInvalid as error:
-            where = f"rows {row + 1} to {row + batch.num_rows}"
-            raise SourceDataError(f"{path}: {where} are not valid Arrow data: {error}; write the file again") from error
-        row += batch.num_rows
-        yield batch
 
 
 def _places(batch: pa.RecordBatch, where: Mapping[str, str | int]) -> IntVector:

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from indexing.errors import ConfigError, SourceDataError
-from retrieval.config import FileFormat, TabularCatalog
+from retrieval.config import BadRows, FileFormat, TabularCatalog
 from retrieval.readers.base import Reader, matching_files
 from retrieval.readers.delimited import delimited_header, delimited_rows
 from retrieval.readers.jsonl import json_rows
@@ -120,7 +120,8 @@ class TabularReader(Reader):
         columns = self._columns(header.names)
         attributes = [name for name in header.names if self._attribute_name(name) is not None]
         wanted = {*columns.values(), *attributes, *self._kept(header.names, header.scalars)}
-        return parquet_rows(path, wanted, vector=columns.get("vector"), batch_rows=batch_rows)
+        salvage = self.config.on_bad_rows is BadRows.quarantine
+        return parquet_rows(path, wanted, vector=columns.get("vector"), batch_rows=batch_rows, salvage=salvage)
 
     def _json_rows(self, path: Path) -> Iterator[RawRow]:
         for raw in json_rows(path):

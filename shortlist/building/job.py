@@ -132,7 +132,7 @@ class _Build:
         encoder = self._open_encoder()
         with self.report.timed("encode"):
             store, encoded = self._encode(ingested, store, encoder)
-        self.files["rows"] = storage.write_bytes(self.staging / "rows", encoded.rows.astype("<i8").tobytes())
+        self.files["rows"] = storage.write_bytes(self.staging / "rows", encoded.rows.astype("<i8", copy=False))
         with self.report.timed("lexical"):
             self._lexical()
         with self.report.timed("index"):

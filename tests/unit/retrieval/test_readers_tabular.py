@@ -330,6 +330,37 @@ def test_parquet_page_with_a_flipped_bit_is_refused(tmp_path):
         read(tabular(tmp_path))
 
 
+def write_groups_with_a_flipped_bit(path, *, rows, group, flipped_row):
+    table = pa.table(
+        {"product_id": [f"{n:06d}" for n in range(rows)], "title": [f"Title {n:06d}" for n in range(rows)]}
+    )
+    pq.write_table(
+        table, path, row_group_size=group, write_page_checksum=True, compression="none", use_dictionary=False
+    )
+    content = bytearray(path.read_bytes())
+    content[content.find(f"Title {flipped_row:06d}".encode()) + 3] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_row_group_that_cannot_be_read_is_named(tmp_path):
+    write_groups_with_a_flipped_bit(tmp_path / "products.parquet", rows=2_500, group=1_000, flipped_row=1_500)
+    with pytest.raises(SourceDataError, match=r"row group 2 of 3 cannot be read.*\(rows 1001 to 2000\).*quarantine"):
+        read(tabular(tmp_path))
+
+
+def test_rows_of_a_row_group_that_cannot_be_read_are_set_aside_and_counted(tmp_path):
+    write_groups_with_a_flipped_bit(tmp_path / "products.parquet", rows=2_500, group=1_000, flipped_row=1_500)
+    catalog = tabular(tmp_path, on_bad_rows=BadRows.quarantine)
+    aside = tmp_path / "aside.jsonl"
+    read_ids = [product.product_id for batch in catalog.products(quarantine=aside) for product in batch.products]
+    assert read_ids == [f"{n:06d}" for n in [*range(1_000), *range(2_000, 2_500)]]
+    report = catalog.report
+    assert (report.rows, report.accepted, report.quarantined) == (2_500, 1_500, 1_000)
+    lines = [json.loads(line) for line in aside.read_text(encoding="utf-8").splitlines()]
+    assert [line["row"] for line in lines] == list(range(1_001, 2_001))
+    assert all("row group 2 of 3 cannot be read" in line["problem"] for line in lines)
+
+
 @pytest.mark.parametrize("file_format", ["parquet", "csv"])
 def test_two_columns_of_one_name_are_refused(tmp_path, file_format):
     if file_format == "parquet":
