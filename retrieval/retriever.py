@@ -207,7 +207,7 @@ class Retriever:
         Raises:
             ValueError: If it has another number of rows than there are products.
         """
-        return Retriever(self._encoder, dense, self._lexical, self._products, self._fusion)
+        return self.using(dense=dense)
 
     def observed(self, observe: Observe) -> "Retriever":
         """Return the same retriever, which tells ``observe`` of every dense search."""

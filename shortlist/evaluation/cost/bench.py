@@ -77,7 +77,7 @@ def open_bench(config: EvaluateConfig, bundle: Bundle, query_texts: Mapping[str,
     texts = _askable(query_texts)
     if not texts:
         raise ConfigError(f"none of the {len(query_texts)} evaluated queries has a text that a search would take")
-    generation = load_generation(bundle, runtime=config.runtime)
+    generation = load_generation(bundle, runtime=config.runtime, probing=False)  # whoever asks has opened it
     dense = generation.retriever.dense
     if generation.tower is None or not isinstance(dense, FaissIndex):
         raise ConfigError(f"{bundle.root} has no encoder, so its searches cannot be timed; evaluate with cost=none")

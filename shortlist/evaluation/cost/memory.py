@@ -135,7 +135,7 @@ def _weigh_here(orders: Mapping[str, Any]) -> list[MemoryPart]:
     scales.weigh("libraries")
     runtime = RuntimeConfig(**{**orders["runtime"], "precision": Precision[orders["runtime"]["precision"]]})
     bundle = open_bundle(Path(orders["bundle"]), verify=False)  # whoever asks has just opened it
-    generation = load_generation(bundle, runtime=runtime, loaded=scales.weigh)
+    generation = load_generation(bundle, runtime=runtime, probing=False, loaded=scales.weigh)
     for query in orders["queries"]:
         generation.rank([query], recall_depth=orders["depth"], rerank_depth=orders["depth"])
     scales.weigh("answering")
