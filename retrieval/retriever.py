@@ -96,17 +96,24 @@ class Retriever:
         """The dense index; ``None`` when there is none."""
         return self._dense
 
-    def using(self, *, encoder: QueryEncoder | None = None, dense: VectorIndex | None = None) -> "Retriever":
-        """Return the same first stage with another encoder, another dense index, or both.
+    def using(
+        self,
+        *,
+        encoder: QueryEncoder | None = None,
+        dense: VectorIndex | None = None,
+        lexical: Bm25 | None = None,
+        products: Products | None = None,
+    ) -> "Retriever":
+        """Return the same first stage with another encoder, other indexes or other products; ``None`` keeps a part.
 
         Raises:
-            ValueError: If the index has another number of rows than there are products.
+            ValueError: If an index has another number of rows than there are products.
         """
         return Retriever(
             encoder=self._encoder if encoder is None else encoder,
             dense=self._dense if dense is None else dense,
-            lexical=self._lexical,
-            products=self._products,
+            lexical=self._lexical if lexical is None else lexical,
+            products=self._products if products is None else products,
             fusion=self._fusion,
         )
 

@@ -1,6 +1,7 @@
 """The online API: open a bundle, ask it queries, get answers that say where they came from and what they cost."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from indexing.types import FloatMatrix
 from rerank.reranker import PassThrough, Ranked
 from retrieval.config import Precision, RuntimeConfig
 from retrieval.records import Hit, Product, SearchResult
@@ -16,6 +18,7 @@ from retrieval.text import normalise_query
 from shortlist.bundle import Bundle, open_bundle
 from shortlist.config import System, require_depth
 from shortlist.generation import EncodeQueries, Filters, Generation, Ranking, load_generation, require_tower
+from shortlist.living.changing import Deleted, Upserted, delete, followed, up_to_date, upsert
 from shortlist.monitoring.recall import RecallState, RecallWatch
 
 DEFAULT_DEPTH = 100
@@ -46,6 +49,7 @@ class SearchEngine:
     def __init__(self, generation: Generation) -> None:
         """Wrap a loaded generation; use :meth:`open` instead."""
         self._generation = generation
+        self._changing = threading.Lock()  # one writer at a time; no search waits for it
         self._watch: RecallWatch | None = None
 
     @classmethod
@@ -61,7 +65,7 @@ class SearchEngine:
         trust: str = "digests",
         probe: bool = True,
     ) -> Self:
-        """Open the live version of a bundle, every file verified and its query tower proven.
+        """Open the live version of a bundle, every file verified and its query tower proven, the journal applied.
 
         Args:
             path: The bundle directory.
@@ -88,17 +92,18 @@ class SearchEngine:
         runtime = RuntimeConfig(device=device, threads=threads, precision=Precision[precision])
         tower = Path(encoder) if isinstance(encoder, str) else encoder
         bundle = open_bundle(Path(path), cached=trust == CACHED)
-        return cls(load_generation(bundle, runtime=runtime, encoder=tower, reranking=rerank, probing=probe))
+        loaded = load_generation(bundle, runtime=runtime, encoder=tower, reranking=rerank, probing=probe)
+        return cls(up_to_date(loaded))
 
     @property
     def generation(self) -> str:
-        """Name of the bundle version that answers."""
+        """Name of the bundle version that answers, with ``+SEQ`` once records of the journal came on top."""
         return self._generation.name
 
     @property
     def product_count(self) -> int:
         """Number of products that can be found."""
-        return self._generation.products.count
+        return len(self._generation.products.there)
 
     @property
     def bundle(self) -> Bundle:
@@ -211,6 +216,56 @@ class SearchEngine:
         elapsed_ms = (time.perf_counter() - start) * 1000
         ranking = Ranking(ranked, dict(recall.timings_ms))
         return _result(generation, f"similar to {product_id}", ranking, k, elapsed_ms)
+
+    def upsert(self, products: Sequence[Product], *, vectors: FloatMatrix | None = None) -> Upserted:
+        """Add products, or replace those of the same id: durable when this returns, and visible to the next search.
+
+        All of them or none: a product that breaks the catalogue's rules, or an id that comes twice, refuses the call.
+        A text that is stored already is not encoded again, so a new price or stock level encodes nothing. Other
+        processes that follow the bundle show the products at their next look.
+
+        Args:
+            products: Held to the rules of a catalogue's rows.
+            vectors: One unit row per product, float32 [n, d], for a bundle whose vectors came with its catalogue;
+                without them a product keeps its vector while its text stays the same.
+
+        Raises:
+            SourceDataError: Naming the products that break the rules; nothing was written.
+            VectorError: Naming the products whose vectors cannot be indexed or are missing; nothing was written.
+            ConfigError: ``vectors`` for a bundle that has an encoder of its own; nothing was written.
+            StorageFull, StorageError: Nothing was written. BuildLocked: other writers held the journal for too long.
+            CommitUncertain: The products will show, but may not survive a power cut; upsert them again to be sure.
+            ArtifactError: The journal on disk is not what it was.
+        """
+        with self._changing:
+            self._generation, done = upsert(self._generation, products, vectors)
+        return done
+
+    def delete(self, product_ids: Sequence[str]) -> Deleted:
+        """Remove products: durable when this returns; only a later upsert brings one back, no build and no rollback.
+
+        Args:
+            product_ids: Their ids. One that no product has is no error, and is deleted all the same: a later build
+                leaves it out.
+
+        Raises:
+            TypeError, ValueError: An id is no text, or empty.
+            StorageError, CommitUncertain, ArtifactError: As :meth:`upsert`.
+        """
+        with self._changing:
+            self._generation, done = delete(self._generation, product_ids)
+        return done
+
+    def follow(self) -> bool:
+        """Apply what other processes have written to the journal since; return whether there was anything.
+
+        Raises:
+            ArtifactError, StorageError: The journal cannot be read; what answered before goes on.
+        """
+        with self._changing:
+            before = self._generation
+            self._generation = followed(before)
+            return self._generation is not before
 
     def run(
         self, query: str, system: System, *, depth: int, run_depth: int, filters: Filters | None = None

@@ -4,8 +4,11 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, Self
+
+import numpy as np
 
 from indexing.config import IndexConfig
 from indexing.errors import ConfigError, FingerprintMismatch, InvalidQuery
@@ -17,12 +20,14 @@ from rerank.fingerprint import reranker_fingerprint
 from rerank.reranker import PassThrough, Ranked, Reranker, open_reranker, rerank
 from retrieval.config import EncoderConfig, FusionConfig, LexicalConfig, RuntimeConfig, TextConfig
 from retrieval.fingerprint import Fingerprint, differences, tower_fingerprint
-from retrieval.products import ProductTable
+from retrieval.products import Products, ProductTable
 from retrieval.retriever import Recall, Retriever
 from retrieval.text import TextTemplate
 from shortlist.bundle import Bundle
 from shortlist.canary import Canary, check_first_stage, check_reranker, check_tower, read_canary
 from shortlist.first_stage import open_first_stage, unobserved
+from shortlist.living.state import Living
+from shortlist.living.vectors import EncodeProducts
 from shortlist.manifest import CANARY_FILE
 from shortlist.probe import Probe
 from shortlist.stored import thaw
@@ -83,7 +88,7 @@ class Generation:
     """One loaded version. Immutable; safe to share between threads.
 
     Attributes:
-        name: The version's name.
+        name: The version's name, and ``+SEQ`` when records of the journal were applied on top, up to that one.
         bundle: Where it was loaded from.
         template: How its products become text.
         products: Fields kept for display and filters.
@@ -92,21 +97,33 @@ class Generation:
         reranker: Second stage; ``PassThrough`` when the bundle has none.
         tower: Query tower; ``None`` when queries come as vectors.
         pair_ms: What the reranker takes for one pair here, milliseconds; 0 when it weighs nothing.
+        living: What it takes to apply further records of the journal.
     """
 
     name: str
     bundle: Bundle
     template: TextTemplate
-    products: ProductTable
+    products: Products
     vectors: Vectors
     retriever: Retriever
     reranker: Reranker
     tower: QueryTower | None
     pair_ms: float
+    living: Living
 
     def observed(self, observe: Observe) -> Self:
         """Return the same generation, which tells ``observe`` of every dense search."""
         return replace(self, retriever=self.retriever.observed(observe))
+
+    @property
+    def alive(self) -> BoolVector | None:
+        """Rows whose products are there, bool [n]; ``None`` when all are."""
+        there = self.products.there
+        if len(there) == self.products.count:
+            return None
+        alive = np.zeros(self.products.count, dtype=np.bool_)
+        alive[there] = True
+        return alive
 
     def eligible(self, filters: Filters | None) -> BoolVector | None:
         """Say which rows the filters let through, bool [n]; ``None`` means all, since nothing was asked.
@@ -209,7 +226,8 @@ def load_generation(
         tower = _tower(bundle, text, runtime, encoder, canary)  # while the child is at work
         loaded("encoder")
         probe.wait()
-    stage = open_first_stage(bundle.folder, bundle.open_vectors(), threads=runtime.threads, loaded=loaded)
+    store = bundle.open_vectors()
+    stage = open_first_stage(bundle.folder, store, threads=runtime.threads, loaded=loaded)
     products, template = stage.products, TextTemplate(text)
     retriever = stage.retriever(fusion, tower)
     check_first_stage(canary, retriever, products, overlap=float(manifest.canary["overlap"]))
@@ -227,6 +245,7 @@ def load_generation(
         reranker=reranker,
         tower=tower,
         pair_ms=_pair_ms(reranker, products, template) if reranker.weight > 0 else 0.0,
+        living=Living.over(manifest, stage, template, store=store, encode=_product_tower(bundle, tower, runtime)),
     )
 
 
@@ -252,6 +271,22 @@ def _tower(
     if bundle.manifest.encoder is not None:  # else the canary's vectors are products', which no query gives again
         check_tower(canary, tower.encode_queries, cosine=float(bundle.manifest.canary["cosine"]))
     return tower
+
+
+def _product_tower(bundle: Bundle, tower: QueryTower | None, runtime: RuntimeConfig) -> EncodeProducts | None:
+    """Return what encodes product texts: the tower itself, or the bundle's own beside a function for queries."""
+    encode: EncodeProducts | None = getattr(tower, "encode_products", None)
+    if encode is not None or bundle.manifest.encoder is None:
+        return encode
+    config = replace(thaw("encoder", bundle.manifest.encoder, EncoderConfig), model=str(bundle.folder / "encoder"))
+
+    @cache  # a function for queries was given, so nobody may ever ask
+    def opened() -> EncodeProducts:
+        from retrieval.encoder import DualEncoder
+
+        return DualEncoder.open(config, runtime).encode_products
+
+    return lambda texts: opened()(texts)
 
 
 def _require_fingerprint(bundle: Bundle, config: EncoderConfig, folder: Path, text: TextConfig) -> None:

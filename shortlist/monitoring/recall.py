@@ -38,6 +38,10 @@ class Searched(Protocol):
     def vectors(self) -> Vectors:
         """The exact vectors behind its dense index."""
 
+    @property
+    def alive(self) -> BoolVector | None:
+        """Rows whose products are there, bool [n]; ``None`` when all are."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecallState:
@@ -300,7 +304,8 @@ class _Sample:
     def recall(self, k: int) -> _Outcome:
         """Recall at ``k``, or at the depth that was asked for when that is less."""
         k = min(k, self.found.rows.shape[1])
-        exact = ExactIndex(self.generation.vectors).search(self.vector, k, eligible=self.eligible)
+        eligible = self.generation.alive if self.eligible is None else self.eligible
+        exact = ExactIndex(self.generation.vectors).search(self.vector, k, eligible=eligible)
         return recall_at(k, self.found, exact) if exact.rows[0, 0] >= 0 else "empty"
 
 

@@ -27,6 +27,7 @@ def unit_vectors(count, seed):
 class Generation:
     name: str
     vectors: ArrayVectors
+    alive: None = None
 
 
 class Engine:
