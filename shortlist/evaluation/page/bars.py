@@ -70,6 +70,19 @@ def shares_row(shares: Sequence[tuple[str, str, float]]) -> str:
     return _row(parts)
 
 
+def amounts_row(amounts: Sequence[tuple[str, float]]) -> str:
+    """Draw amounts end to end from the left.
+
+    Args:
+        amounts: Class of the colour, share of the width in [0, 1].
+    """
+    parts, left = [], 0.0
+    for kind, share in amounts:
+        parts.append(f'<rect class="{kind}" x="{100 * left:.2f}%" width="{100 * share:.2f}%" y="-6" height="12"/>')
+        left += share
+    return _row(parts)
+
+
 def gain_bars(gains: Sequence[float], *, title: str) -> str:
     """Draw one bar per query, largest gain first, around a zero line.
 

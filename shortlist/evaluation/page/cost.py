@@ -4,20 +4,39 @@ from dataclasses import dataclass
 
 from shortlist.evaluation.cost.records import CostReport, Memory, Price
 from shortlist.evaluation.figures import counted
+from shortlist.evaluation.page.bars import amounts_row
 from shortlist.evaluation.page.cost_plot import CostPlot, bytes_text
 from shortlist.evaluation.page.frontier import frontier_plot, systems_plot
 from shortlist.evaluation.page.indexes import filters_plot, indexes_plot
-from shortlist.evaluation.page.tables import NumberTable
 from shortlist.evaluation.records import Evaluation
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryRow:
+    """What one part of the searcher holds: name, drawn, together, its own and pages of files."""
+
+    name: str
+    bar: str
+    together: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryPanel:
+    """Where the memory goes: in a sentence, part by part, and together."""
+
+    note: str
+    rows: tuple[MemoryRow, ...]
+    total: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
-    """The section: sentences on the machine, plots, further tables, and what is missing."""
+    """The section: sentences on the machine, plots, memory, and what is missing."""
 
     notes: tuple[str, ...]
     plots: tuple[CostPlot, ...]
-    tables: tuple[NumberTable, ...]
+    memory: MemoryPanel | None
     missing: tuple[str, ...]
 
 
@@ -26,13 +45,13 @@ def cost(evaluation: Evaluation) -> Cost | None:
     report = evaluation.cost
     if report is None:
         plot = systems_plot(evaluation)
-        return None if plot is None else Cost((), (plot,), (), ())
+        return None if plot is None else Cost((), (plot,), None, ())
     plots = [frontier_plot(report.frontier) if report.frontier else systems_plot(evaluation)]
     plots += [indexes_plot(report.indexes), filters_plot(report.selectivity)]
     return Cost(
         notes=(_machine(report), _noise(report)),
         plots=tuple(plot for plot in plots if plot is not None),
-        tables=tuple(table for table in (_memory(report.memory),) if table is not None),
+        memory=_memory(report.memory),
         missing=tuple(f"{skipped.what}: {skipped.why}" for skipped in report.skipped),
     )
 
@@ -71,19 +90,21 @@ def _noise(report: CostReport) -> str:
 # --- memory --------------------------------------------------------------------------------------------------------
 
 
-def _memory(memory: Memory | None) -> NumberTable | None:
+def _memory(memory: Memory | None) -> MemoryPanel | None:
     if memory is None:
         return None
-    rows = [
-        (
-            part.name,
-            bytes_text(part.anonymous_bytes),
-            bytes_text(part.mapped_bytes),
-            bytes_text(part.anonymous_bytes + part.mapped_bytes),
-        )
-        for part in memory.parts
-    ]
-    own, mapped = (sum(getattr(part, name) for part in memory.parts) for name in ("anonymous_bytes", "mapped_bytes"))
-    total = ("together", bytes_text(own), bytes_text(mapped), bytes_text(memory.total_bytes))
-    caption = f"Memory of a process that searches: {bytes_text(memory.total_bytes)} ({memory.how})"
-    return NumberTable(caption, ("part", "its own", "pages of files", "together"), [*rows, total])
+    parts = [(part.name, part.anonymous_bytes, part.mapped_bytes) for part in memory.parts]
+    # A part may give back what an earlier one held.
+    largest = max((max(own, 0) + max(mapped, 0) for _, own, mapped in parts), default=0) or 1
+    own, mapped = sum(part[1] for part in parts), sum(part[2] for part in parts)
+    return MemoryPanel(
+        note=f"A process that does nothing but search, after {memory.answered:,} answers ({memory.how}): "
+        f"{bytes_text(own)} of its own and {bytes_text(mapped)} of files, which the system may drop and read again.",
+        rows=tuple(_part(name, own, mapped, largest) for name, own, mapped in parts),
+        total=bytes_text(memory.total_bytes),
+    )
+
+
+def _part(name: str, own: int, mapped: int, largest: int) -> MemoryRow:
+    bar = amounts_row([("own", max(own, 0) / largest), ("mapped", max(mapped, 0) / largest)])
+    return MemoryRow(name, bar, bytes_text(own + mapped), f"{bytes_text(own)} + {bytes_text(mapped)}")

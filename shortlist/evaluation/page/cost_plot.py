@@ -48,5 +48,5 @@ def bytes_text(count: int) -> str:
     """Write a number of bytes in the unit that fits."""
     for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if abs(count) >= size:
-            return f"{count / size:,.1f} {unit}"
+            return f"{count / size:,.1f} {unit}".replace("-", "−")
     return f"{count} B"

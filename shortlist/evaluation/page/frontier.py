@@ -13,7 +13,6 @@ from shortlist.evaluation.records import Evaluation
 def systems_plot(evaluation: Evaluation) -> CostPlot | None:
     """Quality against the latency of the evaluation itself, when nobody measured more."""
     timed = [(result, times) for result in evaluation.systems.values() if (times := latency_ms(result)) is not None]
-    timed = [(result, times) for result, times in timed if times["p50"] > 0]
     if not timed:
         return None
     primary = evaluation.primary
@@ -49,7 +48,7 @@ def systems_plot(evaluation: Evaluation) -> CostPlot | None:
     )
 
 
-def _quality_plot(series: Sequence[Series], measure: str) -> str:
+def _quality_plot(series: Sequence[Series], measure: str, *, trail: Sequence[Point] = ()) -> str:
     points = [point for one in series for point in one.points]
     heights = [value for p in points for value in (p.y, p.low, p.high) if value is not None]
     return point_plot(
@@ -57,6 +56,7 @@ def _quality_plot(series: Sequence[Series], measure: str) -> str:
         x=log_axis("p50 of one answer, ms", [point.x for point in points]),
         y=linear_axis(measure, heights),
         title=f"{measure} against p50 latency; the numbers follow",
+        trail=trail,
     )
 
 
@@ -78,7 +78,7 @@ def frontier_plot(frontier: Frontier) -> CostPlot:
             _choice(named[frontier.best], named[frontier.cheapest_as_good]),
         ),
         legend=legend_of(systems),
-        plot=_quality_plot(series, frontier.measure),
+        plot=_quality_plot(series, frontier.measure, trail=[_frontier_point(point, "") for point in optimal]),
         pinned=tuple(_pin(point) for point in optimal),
         tables=(_frontier_table(frontier),),
     )

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from shortlist.evaluation.cost.records import FilteredPoint, IndexCurve, IndexPoint
+from shortlist.evaluation.figures import counted
 from shortlist.evaluation.page.cost_plot import CostPlot, legend_of, ms, p50
-from shortlist.evaluation.page.points import Point, Series, linear_axis, log_axis, point_plot
+from shortlist.evaluation.page.points import Point, Series, log_axis, point_plot, share_axis
 from shortlist.evaluation.page.tables import NumberTable
 
 
@@ -35,7 +36,7 @@ def indexes_plot(curves: Sequence[IndexCurve]) -> CostPlot | None:
         legend=legend_of(names),
         plot=point_plot(
             series,
-            x=linear_axis(f"recall@{first.k} against exact search", [point.x for point in points]),
+            x=share_axis(f"recall@{first.k} against exact search", [point.x for point in points]),
             y=log_axis("queries per second", [point.y for point in points]),
             title="Recall against queries per second of every index; the numbers follow",
         ),
@@ -102,7 +103,7 @@ def filters_plot(points: Sequence[FilteredPoint]) -> CostPlot | None:
         notes=(
             f"Recall of the exact first {points[0].k} among the products that a filter leaves, by their share of the "
             f"catalogue, on {points[0].queries:,} queries.",
-            f"{len(wrong)} filters returned products that they exclude, or too few: see the numbers."
+            f"{counted(len(wrong), 'filter', 'filters')} returned what they exclude, or too few: see the numbers."
             if wrong
             else "No product that a filter excludes was returned, and no answer was short.",
         ),
@@ -110,7 +111,7 @@ def filters_plot(points: Sequence[FilteredPoint]) -> CostPlot | None:
         plot=point_plot(
             series,
             x=log_axis("share of the catalogue that passes", [point.share for point in points]),
-            y=linear_axis(f"recall@{points[0].k}", [point.recall for point in points]),
+            y=share_axis(f"recall@{points[0].k}", [point.recall for point in points]),
             title="Recall by share of the catalogue that passes the filter; the numbers follow",
         ),
         pinned=(),

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from itertools import pairwise
 
-from shortlist.evaluation.page.svg import frame, label, log_ticks, marker, nice_ticks, plain
+from shortlist.evaluation.page.svg import colour, frame, label, log_ticks, marker, nice_ticks, plain
 
 _TOP, _BOTTOM = 22, 42  # pixels for the upper axis' title, and for tick labels and title of the lower one
 _LEFT, _RIGHT = 12.0, 95.0  # per cent; labels of the upright axis stand left of the first, also on a phone
@@ -27,6 +27,10 @@ class Axis:
     ticks: Sequence[float]
     is_log: bool
     text: Callable[[float], str]
+
+    def holds(self, value: float) -> bool:
+        """Tell whether a value has a place."""
+        return value > 0 or not self.is_log
 
     def share(self, value: float) -> float:
         """Return where a value lies between the ends: 0 to 1."""
@@ -73,15 +77,28 @@ def linear_axis(title: str, values: Sequence[float]) -> Axis:
     return Axis(title, ticks, False, lambda tick: label(tick, ticks))
 
 
+def share_axis(title: str, values: Sequence[float]) -> Axis:
+    """Return an axis for shares that are mostly high, such as recall: it ends at 1, and begins at .9 or lower."""
+    return linear_axis(title, [1.0, 0.9, *values])
+
+
 def log_axis(title: str, values: Sequence[float]) -> Axis:
-    """Return an axis of powers around the values, which must be above 0."""
-    return Axis(title, log_ticks(min(values), max(values)), True, plain)
+    """Return an axis of powers around the values above 0; others have no place on it."""
+    shown = [value for value in values if value > 0] or [1.0]
+    return Axis(title, log_ticks(min(shown), max(shown)), True, plain)
 
 
 def point_plot(
-    series: Sequence[Series], *, x: Axis, y: Axis, title: str, height: int = 300, diagonal: bool = False
+    series: Sequence[Series],
+    *,
+    x: Axis,
+    y: Axis,
+    title: str,
+    height: int = 300,
+    diagonal: bool = False,
+    trail: Sequence[Point] = (),
 ) -> str:
-    """Draw series of points.
+    """Draw series of points; one at 0 or below has no place on a logarithmic axis and is left out.
 
     Args:
         series: The number of a series decides its shape; joined ones are joined in the order of their points.
@@ -90,57 +107,94 @@ def point_plot(
         title: What a screen reader says.
         height: Pixels.
         diagonal: Draw the line on which both are equal; the axes then should have the same ends.
+        trail: Points of any series that a broken line joins, in this order.
     """
-
-    def across(value: float) -> float:
-        return _LEFT + (_RIGHT - _LEFT) * x.share(value)
-
-    def down(value: float) -> float:
-        return _TOP + (height - _TOP - _BOTTOM) * (1 - y.share(value))
-
-    def line(kind: str, begin: tuple[float, float], end: tuple[float, float]) -> str:
-        return (
-            f'<line class="{kind}" x1="{across(begin[0]):.3f}%" y1="{down(begin[1]):.1f}" '
-            f'x2="{across(end[0]):.3f}%" y2="{down(end[1]):.1f}"/>'
-        )
-
-    ends = x.ticks[0], x.ticks[-1]
-    parts = [
-        line("grid", (ends[0], tick), (ends[1], tick))
-        + f'<text class="tick" x="{_LEFT - 2}%" y="{down(tick) + 4:.1f}" text-anchor="end">{y.text(tick)}</text>'
-        for tick in y.ticks
-    ]
-    parts += [
-        line("grid", (tick, y.ticks[0]), (tick, y.ticks[-1]))
-        + f'<text class="tick" x="{across(tick):.3f}%" y="{height - _BOTTOM + 17}" text-anchor="middle">'
-        f"{x.text(tick)}</text>"
-        for tick in x.ticks
-    ]
-    parts.append(f'<text class="tick" x="0" y="12">{escape(y.title)}</text>')
-    parts.append(f'<text class="tick" x="{_RIGHT}%" y="{height - 6}" text-anchor="end">{escape(x.title)}</text>')
+    plane = _Plane(x, y, height)
+    series = [replace(one, points=[p for p in one.points if x.holds(p.x) and y.holds(p.y)]) for one in series]
+    parts = _axes(plane)
     if diagonal:
-        parts.append(line("zero", (x.ticks[0], y.ticks[0]), (x.ticks[-1], y.ticks[-1])))
+        parts.append(plane.line("zero", (x.ticks[0], y.ticks[0]), (x.ticks[-1], y.ticks[-1])))
+    parts += [plane.line("trail", (a.x, a.y), (b.x, b.y)) for a, b in pairwise(trail)]
     for number, one in enumerate(series):
         if one.joined:
-            parts += [line(f"curve s{number % 6}", (a.x, a.y), (b.x, b.y)) for a, b in pairwise(one.points)]
-    for number, one in enumerate(series):
-        for point in one.points:
-            if point.low is not None and point.high is not None:
-                parts.append(line("reach", (point.x, point.low), (point.x, point.high)))
-            parts.append(_mark(number, point, across(point.x), down(point.y)))
-    return frame(parts, height, title)
+            parts += [plane.line(f"curve {colour(number)}", (a.x, a.y), (b.x, b.y)) for a, b in pairwise(one.points)]
+    return frame([*parts, *_marks(plane, series)], height, title)
 
 
-def _mark(number: int, point: Point, left: float, top: float) -> str:
-    """A nested plot carries a shape to a place in per cent, which no transform can."""
-    is_far = left > (_LEFT + _RIGHT) / 2
-    text = (
-        f'<text class="pin" x="{-8 if is_far else 8}" y="-7" text-anchor="{"end" if is_far else "start"}">'
-        f"{escape(point.label)}</text>"
-        if point.label
-        else ""
-    )
-    return (
-        f'<svg x="{left:.3f}%" y="{top:.1f}" overflow="visible"><title>{escape(point.title)}</title>'
-        f"{marker(number, hollow=point.hollow)}{text}</svg>"
-    )
+@dataclass(frozen=True, slots=True)
+class _Plane:
+    """Where values lie: across in per cent, down in pixels."""
+
+    x: Axis
+    y: Axis
+    height: int
+
+    def across(self, value: float) -> float:
+        return _LEFT + (_RIGHT - _LEFT) * self.x.share(value)
+
+    def down(self, value: float) -> float:
+        return _TOP + (self.height - _TOP - _BOTTOM) * (1 - self.y.share(value))
+
+    def line(self, kind: str, begin: tuple[float, float], end: tuple[float, float]) -> str:
+        return (
+            f'<line class="{kind}" x1="{self.across(begin[0]):.2f}%" y1="{self.down(begin[1]):.1f}" '
+            f'x2="{self.across(end[0]):.2f}%" y2="{self.down(end[1]):.1f}"/>'
+        )
+
+
+def _axes(plane: _Plane) -> list[str]:
+    x, y = plane.x, plane.y
+    upright = [
+        plane.line("grid", (x.ticks[0], tick), (x.ticks[-1], tick))
+        + _tick(f"{_LEFT - 2}%", plane.down(tick) + 4, "end", y.text(tick))
+        for tick in y.ticks
+    ]
+    level = [
+        plane.line("grid", (tick, y.ticks[0]), (tick, y.ticks[-1]))
+        + _tick(f"{plane.across(tick):.2f}%", plane.height - _BOTTOM + 17, "middle", x.text(tick))
+        for tick in x.ticks
+    ]
+    titles = [_tick("0", 12, "start", y.title), _tick(f"{_RIGHT}%", plane.height - 6, "end", x.title)]
+    return [*upright, *level, *titles]
+
+
+def _tick(left: str, top: float, anchor: str, text: str) -> str:
+    return f'<text class="tick" x="{left}" y="{top:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _marks(plane: _Plane, series: Sequence[Series]) -> list[str]:
+    """Draw outlines first and labels last, so that what counts lies on top."""
+    numbered = [(number, point) for number, one in enumerate(series) for point in one.points]
+    numbered.sort(key=lambda pair: not pair[1].hollow)
+    reaches = [
+        plane.line("reach", (point.x, point.low), (point.x, point.high))
+        for _, point in numbered
+        if point.low is not None and point.high is not None
+    ]
+    marks = [
+        _at(plane, point, f"<title>{escape(point.title)}</title>{marker(number, hollow=point.hollow)}")
+        for number, point in numbered
+    ]
+    taken: list[tuple[float, float]] = []
+    pins = [_at(plane, point, _pin(plane, point, taken)) for _, point in numbered if point.label]
+    return [*reaches, *marks, *pins]
+
+
+def _at(plane: _Plane, point: Point, content: str) -> str:
+    """Carry a shape to a place in per cent, which a nested plot can and a transform cannot."""
+    left, top = f"{plane.across(point.x):.2f}%", f"{plane.down(point.y):.1f}"
+    return f'<svg x="{left}" y="{top}" overflow="visible">{content}</svg>'
+
+
+def _pin(plane: _Plane, point: Point, taken: list[tuple[float, float]]) -> str:
+    """Write a label beside a mark, on the first of four sides where no other label is; note where it went."""
+    left, top = plane.across(point.x), plane.down(point.y)
+    sides = [(x, y) for y in (-7, 16) for x in (8, -8)]
+    # A phone shows 1 % as some 3 pixels, and a label is 8 to 16 wide.
+    places = [(left + x / 3, top + y) for x, y in sides]
+    free = [n for n, (x, y) in enumerate(places) if all(abs(x - a) > 5 or abs(y - b) > 13 for a, b in taken)]
+    number = free[0] if free else 0
+    taken.append(places[number])
+    x, y = sides[number]
+    anchor = "start" if x > 0 else "end"
+    return f'<text class="pin" x="{x}" y="{y}" text-anchor="{anchor}">{escape(point.label)}</text>'

@@ -28,7 +28,12 @@ def frame(parts: Sequence[str], height: int | str, title: str = "") -> str:
 
 def marker(number: int, *, hollow: bool = False) -> str:
     """Return the mark of a series, around (0, 0): its own shape, and the class of its colour."""
-    return f'<g class="s{number % len(_SHAPES)}{" hollow" if hollow else ""}">{_SHAPES[number % len(_SHAPES)]}</g>'
+    return f'<g class="{colour(number)}{" hollow" if hollow else ""}">{_SHAPES[number % len(_SHAPES)]}</g>'
+
+
+def colour(number: int) -> str:
+    """Return the class of a series' colour."""
+    return f"s{number % len(_SHAPES)}"
 
 
 def legend_marker(number: int) -> str:

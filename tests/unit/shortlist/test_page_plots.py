@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from shortlist.evaluation.page.bars import MOST_BARS, axis_row, difference_row, gain_bars, interval_row, shares_row
-from shortlist.evaluation.page.points import Point, Series, linear_axis, log_axis, point_plot
+from shortlist.evaluation.page.points import Point, Series, linear_axis, log_axis, point_plot, share_axis
 from shortlist.evaluation.page.svg import frame, label, legend_marker, log_ticks, nice_ticks, plain, signed_label
 
 TICKS = [0.4, 0.5, 0.6, 0.7, 0.8]
@@ -103,12 +103,32 @@ def plot_of(*series, **options):
 
 def test_a_point_is_carried_to_its_place_with_its_interval():
     plot = plot_of(Series("a", [Point(x=0.5, y=0.25, low=0.0, high=0.5, title="<b>", label="1")]))
-    mark = parts_of(plot, "svg")[1]
-    assert (mark.get("x"), mark.get("y")) == ("53.500%", "199.0")
+    _, mark, pin = parts_of(plot, "svg")
+    assert (mark.get("x"), mark.get("y")) == (pin.get("x"), pin.get("y")) == ("53.50%", "199.0")
     assert [title.text for title in mark.iter("title")] == ["<b>"]
-    assert [text.text for text in mark.iter("text")] == ["1"]
+    assert [text.text for text in pin.iter("text")] == ["1"]
     (reach,) = parts_of(plot, "line", "reach")
-    assert (reach.get("y1"), reach.get("y2"), reach.get("x1")) == ("258.0", "140.0", "53.500%")
+    assert (reach.get("y1"), reach.get("y2"), reach.get("x1")) == ("258.0", "140.0", "53.50%")
+
+
+def test_labels_of_points_that_lie_together_take_different_sides():
+    points = [Point(x=0.5 + n / 1000, y=0.5, title="", label=str(n)) for n in range(4)]
+    pins = parts_of(plot_of(Series("a", points)), "text", "pin")
+    assert [(pin.text, pin.get("x"), pin.get("y")) for pin in pins] == [
+        ("0", "8", "-7"), ("1", "-8", "-7"), ("2", "8", "16"), ("3", "-8", "16"),
+    ]  # fmt: skip
+
+
+def test_a_point_without_a_place_on_a_logarithmic_axis_is_left_out():
+    points = [Point(x=x, y=0.5, title=str(x)) for x in (0.0, 1.0, 10.0)]
+    plot = plot_of(Series("a", points), x=log_axis("ms", [0.0, 1.0, 10.0]))
+    assert [title.text for title in parts_of(plot, "title")] == ["1.0", "10.0"]
+    assert list(log_axis("ms", [0.0]).ticks) == [1.0, 2.0]
+
+
+def test_an_axis_of_shares_ends_at_one():
+    assert list(share_axis("recall", [1.0, 1.0]).ticks)[-1] == 1.0
+    assert list(share_axis("recall", [0.31]).ticks)[-1] == 1.0
 
 
 def test_series_differ_in_shape_and_not_in_colour_alone():
@@ -124,16 +144,25 @@ def test_joined_points_are_a_curve_in_their_order_and_hollow_ones_an_outline():
     points = [Point(x=x, y=x, title="", hollow=x > 0) for x in (0.0, 0.5, 1.0)]
     plot = plot_of(Series("a", points, joined=True))
     assert [(line.get("x1"), line.get("x2")) for line in parts_of(plot, "line", "curve")] == [
-        ("12.000%", "53.500%"),
-        ("53.500%", "95.000%"),
+        ("12.00%", "53.50%"),
+        ("53.50%", "95.00%"),
     ]
     assert len(parts_of(plot, "g", "hollow")) == 2
     assert parts_of(plot_of(Series("a", points)), "line", "curve") == []
 
 
+def test_outlines_lie_below_what_is_filled_and_a_trail_below_both():
+    filled, outline = Point(x=0.2, y=0.2, title="filled"), Point(x=0.8, y=0.8, title="outline", hollow=True)
+    plot = plot_of(Series("a", [filled]), Series("b", [outline]), trail=[filled, outline])
+    assert [title.text for title in parts_of(plot, "title")] == ["outline", "filled"]
+    (line,) = parts_of(plot, "line", "trail")
+    assert (line.get("x1"), line.get("x2")) == ("28.60%", "78.40%")
+    assert plot.index("trail") < plot.index("outline")
+
+
 def test_the_diagonal_runs_where_both_are_equal():
     (line,) = parts_of(plot_of(diagonal=True), "line", "zero")
-    assert [line.get(name) for name in ("x1", "y1", "x2", "y2")] == ["12.000%", "258.0", "95.000%", "22.0"]
+    assert [line.get(name) for name in ("x1", "y1", "x2", "y2")] == ["12.00%", "258.0", "95.00%", "22.0"]
 
 
 def test_a_logarithmic_axis_puts_equal_factors_equally_far_apart():
