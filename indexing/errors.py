@@ -19,6 +19,9 @@
     │   ├── BuildLocked           build_locked         another builder holds the output directory
     │   └── CommitUncertain       commit_uncertain     published, but its durability could not be confirmed
     ├── EnvironmentProblem        environment          a missing package, device or instruction set
+    ├── ReloadRejected            reload_rejected      a new version was refused; the old one goes on serving
+    ├── EngineClosed              engine_closed        a call after `close`
+    ├── ForkSafetyError           fork_safety          a call in a child forked after models or indexes were used
     └── GateFailed                gate_failed          a quality gate was set and not reached
 
 ``ValueError`` and ``TypeError`` stay what they are in Python: a call with arguments that no artefact or data could make
@@ -126,6 +129,42 @@ class EnvironmentProblem(ShortlistError):
     """A package, a device or a processor feature that was asked for is not there."""
 
     code = "environment"
+
+
+class ReloadRejected(ShortlistError):
+    """What CURRENT names was refused; nothing changed for callers.
+
+    Attributes:
+        cause: Why, as the error that refused it says; that error is ``__cause__``.
+        serving_version: The version that answered before and still does.
+    """
+
+    code = "reload_rejected"
+
+    def __init__(self, cause: str, serving_version: str) -> None:
+        """Take what refused the candidate, and the version that goes on serving."""
+        super().__init__(cause, serving_version)
+        self.cause = cause
+        self.serving_version = serving_version
+
+    def __str__(self) -> str:
+        """Say what was refused, what serves, and what to do."""
+        return (
+            f"the live version was refused: {self.cause}. {self.serving_version} goes on serving; publish another "
+            f"version, or go back to that one with: shortlist rollback"
+        )
+
+
+class EngineClosed(ShortlistError):
+    """A call to an engine after ``close``."""
+
+    code = "engine_closed"
+
+
+class ForkSafetyError(ShortlistError):
+    """A call in a process forked after models or indexes were used, where it would wait for ever."""
+
+    code = "fork_safety"
 
 
 class GateFailed(ShortlistError):

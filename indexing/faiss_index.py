@@ -21,6 +21,7 @@ from indexing.config import AutoConfig, IndexConfig
 from indexing.distinct import DistinctRows, number_vectors
 from indexing.errors import ArtifactCorrupt, VectorError
 from indexing.exact import ExactIndex, best_first, empty_neighbors, score_rows
+from indexing.forks import claim_threads
 from indexing.index_record import (
     INDEX_FILE,
     NUMBERS_FILE,
@@ -31,6 +32,7 @@ from indexing.index_record import (
     write_record,
 )
 from indexing.storage import FileDigest
+from indexing.threads import keep_budget, set_budget
 from indexing.types import BoolVector, FloatMatrix, FloatVector, IntVector, Neighbors, Vectors
 
 _SLACK = 16  # fetched beyond k, so that the drop after the k-th score is nearly always seen in the first round
@@ -140,10 +142,13 @@ class FaissIndex:
         Raises:
             ValueError: If ``k`` is below 1 or ``eligible`` does not have one entry per row.
             VectorError: If the queries have the wrong shape or dtype or are not finite.
+            ForkSafetyError: If this process was forked from one that has used native threads.
         """
         queries = check_search(queries, k, eligible, count=self.count, dim=self.dim)
         if eligible is not None:
             return self._exact.search(queries, k, eligible=eligible)
+        claim_threads()
+        keep_budget()
         found = empty_neighbors(len(queries), k)
         fetch = math.ceil(k * self._record.plan.refine_factor) + _SLACK
         pending = list(range(len(queries)))
@@ -210,11 +215,13 @@ def build_index(
         config: What to build; ``auto`` is resolved by `choose_index` and logged with its reason.
         vectors: n >= 1 rows; read in blocks, once to number them and once to add them.
         tie_rank: Orders rows of equal score, lower first, int64 [n]; default: row.
-        threads: Threads for FAISS, 0 for what it has. A graph built with 1 is the same byte for byte every time.
+        threads: Threads for FAISS, here and in later calls of this process; 0 for what it has. A graph built with 1 is
+            the same byte for byte every time.
 
     Raises:
         VectorError: If there are no vectors, or some cannot be indexed.
         ConfigError: If the kind cannot be built over so few vectors or this dimension.
+        ForkSafetyError: If this process was forked from one that has used native threads.
         ValueError: If ``tie_rank`` does not have one entry per vector.
     """
     if vectors.count == 0:
@@ -224,7 +231,8 @@ def build_index(
         choice = choose_index(config, count=vectors.count, dim=vectors.dim)
         _log.info("index=auto: %s", choice.reason)
         config = choice.config
-    faiss_kinds.set_threads(threads)
+    claim_threads()
+    set_budget(threads)
     numbers, vectors_sha256 = number_vectors(vectors)
     distinct = DistinctRows.of(numbers, tie_rank=tie_rank)
     plan = faiss_kinds.plan(config, count=distinct.count, dim=vectors.dim)
@@ -255,7 +263,7 @@ def open_index(
         folder: Where its files lie.
         vectors: The vectors it was built from, in the same order.
         tie_rank: As in `build_index`; need not be the one of the build.
-        threads: Threads for FAISS, 0 for what it has.
+        threads: Threads for FAISS, here and in later calls of this process; 0 for what it has.
         verify: Compare the digests of its files and of the vectors (about 1 s per GiB); only a caller that has just
             done so itself should pass ``False``, because FAISS accepts most damaged files.
 
@@ -264,6 +272,7 @@ def open_index(
         ArtifactCorrupt: If a file or the vectors are not what ``index.json`` says.
         ArtifactIncompatible: If it was written in another format.
         ArtifactUntrusted: If the FAISS file is of a type that is never written here.
+        ForkSafetyError: If this process was forked from one that has used native threads.
         ValueError: If ``tie_rank`` does not have one entry per vector.
     """
     check_tie_rank(tie_rank, count=vectors.count)
@@ -279,6 +288,7 @@ def open_index(
     fits = numbers.min() >= 0 and numbers.max() < record.distinct
     if not fits or not np.bincount(numbers, minlength=record.distinct).all():
         raise ArtifactCorrupt(f"{folder / NUMBERS_FILE} does not number {record.distinct} vectors; build it again")
-    faiss_kinds.set_threads(threads)
+    claim_threads()
+    set_budget(threads)
     index = faiss_kinds.read(folder / INDEX_FILE, record.plan.kind, count=record.distinct, dim=record.dim)
     return FaissIndex(index, record, DistinctRows.of(numbers, tie_rank=tie_rank), vectors=vectors, tie_rank=tie_rank)

@@ -227,12 +227,6 @@ def limit_reading(size_bytes: int) -> None:
     faiss.set_deserialization_loop_limit(max(size_bytes, 1))
 
 
-def set_threads(threads: int) -> None:
-    """Give FAISS this many threads, for the whole process; 0 leaves what it has."""
-    if threads:
-        faiss.omp_set_num_threads(threads)
-
-
 def version() -> str:
     """Return the version of FAISS."""
     return str(faiss.__version__)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from indexing.errors import ArtifactCorrupt, ConfigError
+from indexing.forks import claim_threads
 from rerank.config import CrossEncoderConfig
 from rerank.folder import ADVICE, check_cross_encoder_folder, stored_weight
 from rerank.fusion import FloatVector
@@ -70,7 +71,9 @@ class CrossEncoderReranker:
             ArtifactUntrusted: If it holds something that can carry code.
             ArtifactCorrupt: If a file does not parse or a weight of the network is not finite.
             EnvironmentProblem: If the device asked for is not there.
+            ForkSafetyError: If this process was forked from one that has used native threads.
         """
+        claim_threads()
         folder = model_folder(config.model)
         check_cross_encoder_folder(folder)
         weight = config.weight if config.weight >= 0 else stored_weight(folder)
@@ -135,6 +138,7 @@ class CrossEncoderReranker:
 
     def score_many(self, pairs: Sequence[Pair]) -> FloatVector:
         """Score (query, product text) pairs, float32 [n] in the order given; see ``score``."""
+        claim_threads()
         distinct = list(dict.fromkeys(pairs))  # equal pairs in batches of other widths would differ in the last digit
         scores = self.score_encoded(self.tokenizer.encode(distinct))
         by_pair = dict(zip(distinct, scores, strict=True))

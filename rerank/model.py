@@ -1,6 +1,7 @@
 """The network of a cross-encoder: loaded from a folder, or made new on top of an encoder."""
 
 import copy
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from indexing.errors import ArtifactCorrupt, ConfigError
 from rerank.folder import ADVICE
 from retrieval.models import check_model_folder
-from retrieval.runtime import without_bars
+from retrieval.runtime import loading, own_weights
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -26,16 +27,21 @@ def load_cross_encoder(folder: Path) -> "CrossEncoder":
     """
     from sentence_transformers import CrossEncoder
 
-    with without_bars():
-        model = CrossEncoder(str(folder), device="cpu", local_files_only=True, trust_remote_code=False)
+    # As in `retrieval.encoder`: float32 whatever lies on disk, memory of its own, gone with its last user.
+    wanted = {"dtype": torch.float32}
+    with loading():
+        model = CrossEncoder(
+            str(folder), device="cpu", local_files_only=True, trust_remote_code=False, model_kwargs=wanted
+        )
+    own_weights(model.float())
+    model.model_card_data.model = weakref.proxy(model)
     _keep_head_in_float32(model)
     broken = [name for name, tensor in model.named_parameters() if not bool(torch.isfinite(tensor).all())]
     if broken:
         raise ArtifactCorrupt(
             f"{len(broken)} weights of {folder} hold NaN or infinity, the first is {broken[0]}; {ADVICE}"
         )
-    # Weights may lie on disk in half precision; arithmetic is the runtime's choice, not the file's.
-    return model.float()
+    return model
 
 
 def new_cross_encoder(base: Path, *, layers: int, max_tokens: int) -> "CrossEncoder":
@@ -59,7 +65,7 @@ def new_cross_encoder(base: Path, *, layers: int, max_tokens: int) -> "CrossEnco
     transformer_folder = base / check_model_folder(base)[0].folder
     cut = {"num_hidden_layers": layers} if layers else {}
     _require_layers(transformer_folder, layers)
-    with quiet_transformers():
+    with loading(), quiet_transformers():
         body = Transformer(str(transformer_folder), max_seq_length=max_tokens, config_kwargs=cut)
     pooling = _pooling(base, body.get_embedding_dimension())
     head = Dense(

@@ -6,6 +6,7 @@ texts share its batch (beyond 1e-6 in fp32). The tests hold it against ``encode_
 """
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from indexing.errors import ConfigError, VectorError
+from indexing.forks import claim_threads
 from indexing.types import FloatMatrix, IntVector
 from retrieval.batches import RoleTokenizer, TokenRow, pad, token_budget_batches
 from retrieval.config import EncoderConfig, Precision, RuntimeConfig
 from retrieval.folder import copy_model_folder
 from retrieval.models import check_model_folder, model_folder
-from retrieval.runtime import autocast, choose_device, set_threads, without_bars
+from retrieval.runtime import autocast, choose_device, loading, own_weights, set_threads
 from retrieval.tower import TowerSettings, read_settings
 
 if TYPE_CHECKING:
@@ -71,7 +73,9 @@ class DualEncoder:
             ConfigError: When there is no such folder, or it is no sentence-transformers text encoder.
             ArtifactUntrusted: When the folder holds a file or names a class that could run code.
             EnvironmentProblem: When the device is not there, or the package of ``minilm`` is not installed.
+            ForkSafetyError: When this process was forked from one that has used native threads.
         """
+        claim_threads()
         folder = model_folder(config.model)
         check_model_folder(folder)
         device = choose_device(runtime)
@@ -155,6 +159,7 @@ class DualEncoder:
         return torch.nn.functional.normalize(vectors, dim=1)
 
     def _encode(self, role: RoleTokenizer, texts: Sequence[str], progress: Callable[[int], None] | None) -> FloatMatrix:
+        claim_threads()
         rows = role.rows(texts)
         vectors = np.empty((len(rows), self.dim), dtype=np.float32)
         for batch in token_budget_batches([len(row) for row in rows], self._batch_tokens):
@@ -174,14 +179,22 @@ class DualEncoder:
 
 
 def _load(folder: Path, device: str) -> "SentenceTransformer":
+    import torch
     from sentence_transformers import SentenceTransformer
 
-    with without_bars():
-        model = SentenceTransformer(str(folder), device=device, local_files_only=True, trust_remote_code=False)
+    # Weights may lie on disk in half precision; arithmetic is the runtime's choice, not the file's. Loading them as
+    # they lie would make that precision torch's default for the time, for every thread that is serving meanwhile.
+    wanted = {"dtype": torch.float32}
+    with loading():
+        model = SentenceTransformer(
+            str(folder), device=device, local_files_only=True, trust_remote_code=False, model_kwargs=wanted
+        )
     if list(model.modalities) != ["text"]:
         raise ConfigError(f"{folder} encodes {list(model.modalities)}; expected a model of plain text alone")
-    # Weights may lie on disk in half precision; arithmetic is the runtime's choice, not the file's.
-    return model.float().eval()
+    own_weights(model.float())
+    # The card refers back to its model: without that, a model goes when its last user does, not when gc finds it.
+    model.model_card_data.model = weakref.proxy(model)
+    return model.eval()
 
 
 def _require_unit_vectors(vectors: FloatMatrix, batch: IntVector) -> None:

@@ -1,13 +1,19 @@
-"""Where and how a model runs: device, threads and arithmetic. torch is imported inside the functions."""
+"""Where and how a model runs: device, threads and arithmetic. torch is imported inside the functions, FAISS too."""
 
 import contextlib
 import logging
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from indexing.errors import EnvironmentProblem
 from retrieval.config import Precision, RuntimeConfig
+
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +48,20 @@ def choose_device(runtime: RuntimeConfig) -> str:
 
 
 def set_threads(runtime: RuntimeConfig) -> int:
-    """Set how many threads torch uses in this process, and return the number; 0 means every core it may run on."""
-    import torch
+    """Give torch, FAISS and the tokenizers one budget of threads in this process, and return it.
+
+    This is the one place where it is set; no query changes it. The number is how many threads one call may use. 0 means
+    every core this process may run on. torch is told when it is loaded already (opening a model loads it first); the
+    tokenizers take what ``RAYON_NUM_THREADS`` says when they first need threads, so a value that is there stays.
+    """
+    from indexing.threads import set_budget
 
     threads = runtime.threads or available_cores()
-    torch.set_num_threads(threads)
+    set_budget(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    if runtime.threads:
+        os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
     return threads
 
 
@@ -64,6 +79,30 @@ def has_bf16(device: str) -> bool:
     with contextlib.suppress(OSError):
         return not BF16_FLAGS.isdisjoint(CPU_FLAGS.read_text(encoding="utf-8").split())
     return False
+
+
+_loading = threading.Lock()
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Hold while transformers loads a model: one at a time in a process, and without a bar.
+
+    transformers 5.23 (``initialization.no_init_weights``) replaces functions of ``torch.nn.init`` for the time of a
+    load and then puts back what it found. Two loads at once find each other's replacements and leave them there.
+    """
+    with _loading, without_bars():
+        yield
+
+
+def own_weights(model: "torch.nn.Module") -> None:
+    """Copy the weights of a loaded model into memory of its own.
+
+    safetensors maps them: they would lie in the version's file for as long as the model serves, which may be longer
+    than the version exists (generations share models), and change with the file.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
 
 
 @contextlib.contextmanager

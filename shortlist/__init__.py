@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 from indexing.errors import (
     ArtifactError,
     ConfigError,
+    EngineClosed,
     EnvironmentProblem,
+    ForkSafetyError,
     InvalidQuery,
+    ReloadRejected,
     ShortlistError,
     SourceDataError,
 )
@@ -22,10 +25,13 @@ if TYPE_CHECKING:
 __all__ = [
     "ArtifactError",
     "ConfigError",
+    "EngineClosed",
     "EnvironmentProblem",
+    "ForkSafetyError",
     "Hit",
     "InvalidQuery",
     "Product",
+    "ReloadRejected",
     "SearchEngine",
     "SearchResult",
     "ShortlistError",

@@ -13,10 +13,13 @@ PACKAGES = ("indexing", "retrieval", "rerank", "shortlist")
 PUBLIC = [
     "ArtifactError",
     "ConfigError",
+    "EngineClosed",
     "EnvironmentProblem",
+    "ForkSafetyError",
     "Hit",
     "InvalidQuery",
     "Product",
+    "ReloadRejected",
     "SearchEngine",
     "SearchResult",
     "ShortlistError",

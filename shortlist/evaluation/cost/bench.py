@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from indexing import faiss_kinds
 from indexing.errors import ConfigError, InvalidQuery
 from indexing.faiss_index import FaissIndex
-from retrieval.runtime import available_cores, choose_device
+from retrieval.runtime import choose_device, set_threads
 from retrieval.text import normalise_query
 from shortlist.bundle import Bundle
 from shortlist.config import EvaluateConfig
@@ -81,8 +80,7 @@ def open_bench(config: EvaluateConfig, bundle: Bundle, query_texts: Mapping[str,
     dense = generation.retriever.dense
     if generation.tower is None or not isinstance(dense, FaissIndex):
         raise ConfigError(f"{bundle.root} has no encoder, so its searches cannot be timed; evaluate with cost=none")
-    threads = config.runtime.threads or available_cores()
-    faiss_kinds.set_threads(threads)
+    threads = set_threads(config.runtime)
     return Bench(
         config=config,
         sweep=sweep,
