@@ -53,12 +53,14 @@ class Bundle:
         root: The bundle directory.
         folder: The version's own directory below it.
         manifest: What the version says of itself.
+        manifest_sha256: Digest of the manifest file, as CURRENT gives it; with the name, the version's identity.
         lease: Keeps the version from being collected for as long as this object exists; see `shortlist.leases`.
     """
 
     root: Path
     folder: Path
     manifest: Manifest
+    manifest_sha256: str
     lease: Hold = field(repr=False, compare=False)
 
     @property
@@ -157,7 +159,7 @@ def open_version(root: Path, version: str) -> Bundle:
 def _open(root: Path, folder: Path, digest: str, held: Hold, *, verify: bool, cached: bool = False) -> Bundle:
     """Read the manifest of a leased version and verify its files; the lease is given back when that fails."""
     try:
-        bundle = Bundle(root, folder, read_manifest(folder, digest), held)
+        bundle = Bundle(root, folder, read_manifest(folder, digest), digest, held)
         if verify:
             cache = DigestCache(root) if cached else None
             verify_files(bundle, digest=cache.digest if cache else storage.digest)

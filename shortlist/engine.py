@@ -1,7 +1,7 @@
 """The online API: open a bundle, ask it queries, get answers that say where they came from and what they cost."""
 
 import asyncio
-import threading
+import contextvars
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,11 +15,13 @@ from rerank.reranker import PassThrough, Ranked
 from retrieval.config import Precision, RuntimeConfig
 from retrieval.records import Hit, Product, SearchResult
 from retrieval.text import normalise_query
-from shortlist.bundle import Bundle, open_bundle
+from shortlist.bundle import Bundle
 from shortlist.config import System, require_depth
-from shortlist.generation import EncodeQueries, Filters, Generation, Ranking, load_generation, require_tower
-from shortlist.living.changing import Deleted, Upserted, delete, followed, up_to_date, upsert
+from shortlist.generation import EncodeQueries, Filters, Generation, Ranking, require_tower
+from shortlist.living.changing import Deleted, Upserted, delete, upsert
 from shortlist.monitoring.recall import RecallState, RecallWatch
+from shortlist.opening import Opening
+from shortlist.serving import Serving
 
 DEFAULT_DEPTH = 100
 """Candidates handed to the reranker when the caller does not say; the usual depth of published comparisons."""
@@ -36,20 +38,20 @@ SOURCES: dict[System, tuple[str, ...]] = {
 }
 
 
-class SearchEngine:
-    """A bundle opened for search. Safe to call from several threads.
+class SearchEngine(Serving):
+    """A bundle opened for search. Safe to call from several threads, and only in the process that opened it.
 
-    Every call takes the generation once, first thing, and passes it on: an answer never mixes two.
+    Every call takes the generation once, first thing, and passes it on: an answer never mixes two. After `close`, every
+    call raises `EngineClosed`; in a process forked from the one that opened it, `ForkSafetyError`.
 
     Example:
         >>> engine = SearchEngine.open("artifacts/shop")  # doctest: +SKIP
         >>> result = engine.search("wireless mouse", k=10, filters=[("price", "<", 50.0)])  # doctest: +SKIP
     """
 
-    def __init__(self, generation: Generation) -> None:
-        """Wrap a loaded generation; use :meth:`open` instead."""
-        self._generation = generation
-        self._changing = threading.Lock()  # one writer at a time; no search waits for it
+    def __init__(self, opening: Opening) -> None:
+        """Open a bundle; use :meth:`open` instead."""
+        super().__init__(opening)
         self._watch: RecallWatch | None = None
 
     @classmethod
@@ -83,6 +85,7 @@ class SearchEngine:
         Raises:
             ArtifactError: Missing, altered, of another format, or built with another encoder; the message says which.
             EnvironmentProblem: The device is not there.
+            ForkSafetyError: This process was forked from one that has used models or indexes.
             ValueError: An unknown device, precision or trust.
         """
         if trust not in TRUST:
@@ -91,14 +94,15 @@ class SearchEngine:
             raise ValueError(f"precision must be one of {', '.join(Precision.__members__)}, got {precision!r}")
         runtime = RuntimeConfig(device=device, threads=threads, precision=Precision[precision])
         tower = Path(encoder) if isinstance(encoder, str) else encoder
-        bundle = open_bundle(Path(path), cached=trust == CACHED)
-        loaded = load_generation(bundle, runtime=runtime, encoder=tower, reranking=rerank, probing=probe)
-        return cls(up_to_date(loaded))
-
-    @property
-    def generation(self) -> str:
-        """Name of the bundle version that answers, with ``+SEQ`` once records of the journal came on top."""
-        return self._generation.name
+        opening = Opening(
+            root=Path(path),
+            runtime=runtime,
+            encoder=tower,
+            reranking=rerank,
+            cached=trust == CACHED,
+            probing=probe,
+        )
+        return cls(opening)
 
     @property
     def product_count(self) -> int:
@@ -191,8 +195,20 @@ class SearchEngine:
         return [_result(generation, text, ranking, k, elapsed_ms) for text, ranking in ranked]
 
     async def asearch(self, query: str, **options: Any) -> SearchResult:  # noqa: ANN401 - the options of search
-        """Answer one query without blocking the event loop; takes what :meth:`search` takes."""
-        return await asyncio.to_thread(self.search, query, **options)
+        """Answer one query without blocking the event loop; takes what :meth:`search` takes.
+
+        It runs in one of the engine's own threads, of which there are few. The time it waits for one counts against
+        ``deadline_ms``. Cancelled while it waits, it never runs; later, it runs to its end and nobody gets the answer.
+        """
+        asked = time.perf_counter()
+
+        def answer() -> SearchResult:
+            if options.get("deadline_ms") is not None:
+                options["deadline_ms"] -= (time.perf_counter() - asked) * 1000
+            return self.search(query, **options)
+
+        call = partial(contextvars.copy_context().run, answer)
+        return await asyncio.get_running_loop().run_in_executor(self._threads(), call)
 
     def similar(self, product_id: str, *, k: int = 10, filters: Filters | None = None) -> SearchResult:
         """Return the products whose vectors are nearest to that of ``product_id``, without itself.
@@ -237,8 +253,9 @@ class SearchEngine:
             CommitUncertain: The products will show, but may not survive a power cut; upsert them again to be sure.
             ArtifactError: The journal on disk is not what it was.
         """
-        with self._changing:
-            self._generation, done = upsert(self._generation, products, vectors)
+        with self._exchanging() as generation:
+            after, done = upsert(generation, products, vectors)
+            self._exchange(after)
         return done
 
     def delete(self, product_ids: Sequence[str]) -> Deleted:
@@ -252,20 +269,10 @@ class SearchEngine:
             TypeError, ValueError: An id is no text, or empty.
             StorageError, CommitUncertain, ArtifactError: As :meth:`upsert`.
         """
-        with self._changing:
-            self._generation, done = delete(self._generation, product_ids)
+        with self._exchanging() as generation:
+            after, done = delete(generation, product_ids)
+            self._exchange(after)
         return done
-
-    def follow(self) -> bool:
-        """Apply what other processes have written to the journal since; return whether there was anything.
-
-        Raises:
-            ArtifactError, StorageError: The journal cannot be read; what answered before goes on.
-        """
-        with self._changing:
-            before = self._generation
-            self._generation = followed(before)
-            return self._generation is not before
 
     def run(
         self, query: str, system: System, *, depth: int, run_depth: int, filters: Filters | None = None
@@ -324,24 +331,27 @@ class SearchEngine:
             on_alarm: Called with the state, once per generation, in the watch's own thread; what it raises is logged.
 
         Returns:
-            The watch, running; close it, or use it as a context manager.
+            The watch, running; close it, or use it as a context manager. Closing the engine closes it.
 
         Raises:
+            EngineClosed, ForkSafetyError: As every call.
             ValueError: A number out of range, or this engine is watched already.
             TypeError: ``k`` is no whole number.
         """
         if self._watch is not None:
             raise ValueError("recall is watched already; close that watch first")
-        self._watch = RecallWatch(
-            lambda: self._generation,
-            target=target,
-            k=k,
-            sample=sample,
-            alpha=alpha,
-            load=load,
-            seed=seed,
-            on_alarm=on_alarm,
-            on_close=self._unwatch,
+        self._watch = self._accompanied(
+            lambda: RecallWatch(
+                lambda: self._generation,
+                target=target,
+                k=k,
+                sample=sample,
+                alpha=alpha,
+                load=load,
+                seed=seed,
+                on_alarm=on_alarm,
+                on_close=self._unwatch,
+            )
         )
         return self._watch
 

@@ -12,7 +12,9 @@ import numpy as np
 
 from indexing.config import IndexConfig
 from indexing.errors import ConfigError, FingerprintMismatch, InvalidQuery
+from indexing.forks import claim_threads
 from indexing.observed import Observe
+from indexing.storage import FileDigest
 from indexing.types import BoolVector, FloatMatrix, Vectors
 from indexing.vectors import check_vectors
 from rerank.config import CrossEncoderConfig, RerankerConfig
@@ -22,6 +24,7 @@ from retrieval.config import EncoderConfig, FusionConfig, LexicalConfig, Runtime
 from retrieval.fingerprint import Fingerprint, differences, tower_fingerprint
 from retrieval.products import Products, ProductTable
 from retrieval.retriever import Recall, Retriever
+from retrieval.runtime import set_threads
 from retrieval.text import TextTemplate
 from shortlist.bundle import Bundle
 from shortlist.canary import Canary, check_first_stage, check_reranker, check_tower, read_canary
@@ -83,9 +86,12 @@ class Ranking:
     degraded: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Generation:
     """One loaded version. Immutable; safe to share between threads.
+
+    Nothing in it refers back to it, so its memory and its mapped files are returned when the last call that took it
+    ends. Models may be shared with other generations of the same fingerprint.
 
     Attributes:
         name: The version's name, and ``+SEQ`` when records of the journal were applied on top, up to that one.
@@ -199,6 +205,7 @@ def load_generation(
     reranking: bool = True,
     probing: bool = True,
     loaded: Callable[[str], None] = unobserved,
+    beside: Generation | None = None,
 ) -> Generation:
     """Load a verified version into memory and prove that its query tower is the one its vectors belong to.
 
@@ -210,12 +217,17 @@ def load_generation(
         reranking: Load the reranker if the bundle has one.
         probing: Let a process of its own open the first stage before this one does; see `shortlist.probe`.
         loaded: Told of each part when it is there: ``encoder``, those of `open_first_stage`, ``reranker``.
+        beside: A generation loaded with the same ``runtime`` and ``encoder``; the models that it has in common with the
+            version are taken from it and not loaded again.
 
     Raises:
         FingerprintMismatch: The tower differs; the message names the field.
         ArtifactError: A file does not parse or does not fit the others.
         ConfigError, EnvironmentProblem: The runtime cannot be had.
+        ForkSafetyError: This process was forked from one that has used native threads.
     """
+    claim_threads()
+    set_threads(runtime)
     manifest = bundle.manifest
     text = thaw("text", manifest.text, TextConfig)
     fusion = thaw("fusion", manifest.fusion, FusionConfig)
@@ -223,17 +235,17 @@ def load_generation(
     thaw("lexical", manifest.lexical, LexicalConfig)
     canary = read_canary(bundle.folder / CANARY_FILE)
     with Probe(bundle, needed=probing) as probe:
-        tower = _tower(bundle, text, runtime, encoder, canary)  # while the child is at work
+        tower = _tower(bundle, text, runtime, encoder, canary, beside)  # while the child is at work
         loaded("encoder")
         probe.wait()
     store = bundle.open_vectors()
-    stage = open_first_stage(bundle.folder, store, threads=runtime.threads, loaded=loaded)
+    stage = open_first_stage(bundle.folder, store, loaded=loaded)
     products, template = stage.products, TextTemplate(text)
     retriever = stage.retriever(fusion, tower)
     check_first_stage(canary, retriever, products, overlap=float(manifest.canary["overlap"]))
     reranker: Reranker = PassThrough()
     if reranking:
-        reranker = _reranker(bundle, runtime, canary, products, template)
+        reranker = _reranker(bundle, runtime, canary, products, template, beside)
         loaded("reranker")
     return Generation(
         name=manifest.version,
@@ -250,7 +262,12 @@ def load_generation(
 
 
 def _tower(
-    bundle: Bundle, text: TextConfig, runtime: RuntimeConfig, given: Path | EncodeQueries | None, canary: Canary
+    bundle: Bundle,
+    text: TextConfig,
+    runtime: RuntimeConfig,
+    given: Path | EncodeQueries | None,
+    canary: Canary,
+    beside: Generation | None,
 ) -> QueryTower | None:
     if callable(given):
         tower: QueryTower = CallableTower(given, int(bundle.manifest.vectors["dim"]))
@@ -267,7 +284,7 @@ def _tower(
         folder = Path(given) if given is not None else bundle.folder / "encoder"
         config = replace(config, model=str(folder))
         _require_fingerprint(bundle, config, folder, text)
-        tower = DualEncoder.open(config, runtime)
+        tower = _shared_tower(bundle, beside) or DualEncoder.open(config, runtime)
     if bundle.manifest.encoder is not None:  # else the canary's vectors are products', which no query gives again
         check_tower(canary, tower.encode_queries, cosine=float(bundle.manifest.canary["cosine"]))
     return tower
@@ -290,9 +307,7 @@ def _product_tower(bundle: Bundle, tower: QueryTower | None, runtime: RuntimeCon
 
 
 def _require_fingerprint(bundle: Bundle, config: EncoderConfig, folder: Path, text: TextConfig) -> None:
-    recorded = Fingerprint({k: v for k, v in bundle.manifest.fingerprint.items() if k != "vectors"})
-    found = tower_fingerprint(folder, config, text)
-    different = differences(recorded, found)
+    different = differences(_tower_identity(bundle), tower_fingerprint(folder, config, text))
     if different:
         raise FingerprintMismatch(
             f"the encoder in {folder} is not the one the index of {bundle.manifest.version} was built with: "
@@ -300,8 +315,24 @@ def _require_fingerprint(bundle: Bundle, config: EncoderConfig, folder: Path, te
         )
 
 
+def _shared_tower(bundle: Bundle, beside: Generation | None) -> QueryTower | None:
+    """Return the tower of the generation beside, when the version has the same one."""
+    same = beside is not None and _tower_identity(beside.bundle) == _tower_identity(bundle)
+    return beside.tower if beside is not None and same else None
+
+
+def _tower_identity(bundle: Bundle) -> Fingerprint:
+    """Return what the manifest says of the query tower; vectors that were brought along say more, of themselves."""
+    return Fingerprint({name: value for name, value in bundle.manifest.fingerprint.items() if name != "vectors"})
+
+
 def _reranker(
-    bundle: Bundle, runtime: RuntimeConfig, canary: Canary, products: ProductTable, template: TextTemplate
+    bundle: Bundle,
+    runtime: RuntimeConfig,
+    canary: Canary,
+    products: ProductTable,
+    template: TextTemplate,
+    beside: Generation | None,
 ) -> Reranker:
     config: Any = thaw("reranker", bundle.manifest.reranker, RerankerConfig)
     if not isinstance(config, CrossEncoderConfig):
@@ -314,9 +345,22 @@ def _reranker(
             f"the cross-encoder in {folder} is not the one that {bundle.manifest.version} was built with: "
             f"{'; '.join(different)}. Rebuild with: shortlist build"
         )
-    reranker = open_reranker(replace(config, model=str(folder)), runtime)
+    reranker = _shared_reranker(bundle, beside) or open_reranker(replace(config, model=str(folder)), runtime)
     check_reranker(canary, reranker.score, products, template, spread=float(bundle.manifest.canary["spread"]))
     return reranker
+
+
+def _shared_reranker(bundle: Bundle, beside: Generation | None) -> Reranker | None:
+    """Return the reranker of the generation beside, when the version has the same one, of the same weight."""
+    if beside is None or _reranker_identity(beside.bundle) != _reranker_identity(bundle):
+        return None
+    return beside.reranker
+
+
+def _reranker_identity(bundle: Bundle) -> tuple[dict[str, Any], dict[str, FileDigest]]:
+    """Return all that a reranker is made of: its configuration and the digests of its files."""
+    files = {name: digest for name, digest in bundle.manifest.files.items() if name.startswith("reranker/")}
+    return bundle.manifest.reranker, files
 
 
 def _pair_ms(reranker: Reranker, products: ProductTable, template: TextTemplate) -> float:

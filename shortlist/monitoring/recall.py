@@ -198,8 +198,10 @@ class RecallWatch:
 
     def _follow(self) -> None:
         """Begin anew when another generation serves; samples of the one before are let go, and it with them."""
+        if self._closed:  # its engine may be as well
+            return
         name = self._current().name
-        if name != self._tally.generation and not self._closed:
+        if name != self._tally.generation:
             _log.info("live recall: %s serves in place of %s; counting anew", name, self._tally.generation)
             self._samples.clear()
             self._tally = _Tally(name, target=self._target, alpha=self._alpha)

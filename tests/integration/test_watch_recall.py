@@ -58,7 +58,7 @@ def with_lossy_index(engine: SearchEngine) -> Lossy:
     parts = generation.retriever
     lossy = Lossy(parts._dense, loses=0)
     retriever = Retriever(parts._encoder, lossy, parts._lexical, generation.products, parts._fusion)
-    engine._generation = replace(generation, retriever=retriever)
+    engine._serving = replace(generation, retriever=retriever)
     return lossy
 
 
@@ -113,7 +113,7 @@ def test_a_version_with_a_bad_index_raises_the_alarm_that_the_one_before_did_not
             engine.search(text, depth=10)
             settled(watch)
         good_state = watch.state()
-        engine._generation = bad._generation
+        engine._serving = bad._generation
         for text in texts:
             engine.search(text, depth=10)
             settled(watch)

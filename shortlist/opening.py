@@ -1,0 +1,60 @@
+"""What `SearchEngine.open` was asked for, kept so that a reload opens the next version in the same way."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from retrieval.config import RuntimeConfig
+from shortlist.bundle import live_version, open_bundle
+from shortlist.generation import EncodeQueries, Generation, load_generation
+from shortlist.living.changing import up_to_date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """A bundle directory and how its versions are opened.
+
+    Attributes:
+        root: The bundle directory.
+        runtime: Device, threads and precision.
+        encoder: A model folder or a function in place of the bundle's own query tower.
+        reranking: Load the reranker if the bundle has one.
+        cached: Take the digests of files that have not changed since they were hashed here.
+        probing: Let a process of its own open indexes and products first.
+    """
+
+    root: Path
+    runtime: RuntimeConfig
+    encoder: Path | EncodeQueries | None = None
+    reranking: bool = True
+    cached: bool = False
+    probing: bool = True
+
+    def load(self, *, beside: Generation | None = None) -> Generation:
+        """Return the live version: every file verified, its answers proven and warm from that, the journal applied.
+
+        Args:
+            beside: A generation that serves meanwhile; the models that both have in common are shared.
+
+        Raises:
+            ArtifactError: Missing, altered, of another format, or built with another encoder; the message says which.
+            ConfigError, EnvironmentProblem: The runtime cannot be had.
+            StorageError: A file cannot be read.
+        """
+        loaded = load_generation(
+            open_bundle(self.root, cached=self.cached),
+            runtime=self.runtime,
+            encoder=self.encoder,
+            reranking=self.reranking,
+            probing=self.probing,
+            beside=beside,
+        )
+        return up_to_date(loaded)
+
+    def is_live(self, generation: Generation) -> bool:
+        """Whether CURRENT names the very version that a generation is made of.
+
+        Raises:
+            ArtifactNotFound, ArtifactCorrupt: CURRENT is gone, or does not hold what this release writes.
+            StorageError: It cannot be read.
+        """
+        return live_version(self.root) == (generation.bundle.manifest.version, generation.bundle.manifest_sha256)
