@@ -130,13 +130,13 @@ def require_space(folder: Path, needed_bytes: int) -> None:
         )
 
 
-def confirm(path: Path) -> None:
-    """Sync the folder of a name that was just made visible."""
+def confirm(path: Path, *, moved_to: Path | None = None) -> None:
+    """Sync the folder of a name that was just made visible, or was just left for another."""
     try:
         sync_folder(path.parent)
     except StorageError as error:
         raise CommitUncertain(
-            f"{path} is in place, but whether it survives a power cut is not known: {error}"
+            f"{moved_to or path} is in place, but whether it survives a power cut is not known: {error}"
         ) from error
 
 

@@ -72,7 +72,7 @@ def publish_folder(staging: Path, final: Path) -> None:
 
     Raises:
         StorageError: If ``final`` exists or the rename fails; ``staging`` is as it was.
-        CommitUncertain: ``final`` is visible, but the sync of its parent failed.
+        CommitUncertain: ``final`` is visible, but the sync of its parent, or of the one it left, failed.
         ArtifactUntrusted: If ``staging`` holds something that is neither a folder nor a regular file.
     """
     for folder, _files in walk(staging):
@@ -82,3 +82,5 @@ def publish_folder(staging: Path, final: Path) -> None:
             raise OSError(errno.EEXIST, "it exists already")
         system().rename(staging, final)
     confirm(final)
+    if staging.parent != final.parent:
+        confirm(staging, moved_to=final)
