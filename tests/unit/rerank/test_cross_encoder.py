@@ -99,15 +99,15 @@ def test_a_pair_of_100_kb_is_cut_before_it_is_tokenised(reranker, monkeypatch):
     seen = []
 
     class Spy:
-        def encode_batch(self, pairs):
-            seen.extend(pairs)
-            return encoder.encode_batch(pairs)
+        def encode_batch(self, texts, **options):
+            seen.extend(texts)
+            return encoder.encode_batch(texts, **options)
 
     encoder = reranker.tokenizer._tokenizer
     monkeypatch.setattr(reranker.tokenizer, "_tokenizer", Spy())
     long = [("mouse " * 10_000, "wireless " * 10_000)]
     tokens = reranker.tokenizer.encode(long)[0].tokens
-    assert [(len(query), len(product)) for query, product in seen] == [(512, 8192)]
+    assert [len(text) for text in seen] == [512, 8192]
     assert len(tokens) == 64  # the longest pair this model reads
 
 
