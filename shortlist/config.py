@@ -91,10 +91,7 @@ class BuildConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
-        if self.keep_versions != 0 and self.keep_versions < 2:
-            raise ValueError(
-                f"keep_versions must be 0 (all) or at least 2 (the live one and the previous), got {self.keep_versions}"
-            )
+        _require_kept(self.keep_versions)
         if self.segment_texts < 1 or self.canary_queries < 1:
             raise ValueError(
                 f"segment_texts and canary_queries must be at least 1, got {self.segment_texts}, {self.canary_queries}"
@@ -103,6 +100,40 @@ class BuildConfig:
             raise ValueError(f"canary_cosine must be in (0, 1], got {self.canary_cosine}")
         if not 0 <= self.canary_spread <= 10:
             raise ValueError(f"canary_spread must be in [0, 10], got {self.canary_spread}")
+
+
+@dataclass(kw_only=True, slots=True)
+class UpsertConfig:
+    """Job ``upsert``: products of a catalogue into a bundle.
+
+    Attributes:
+        batch_products: Products per record of the journal; an interrupted job goes on where it is started again.
+    """
+
+    catalog: CatalogConfig
+    runtime: RuntimeConfig
+    batch_products: int = 1000
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.batch_products < 1:
+            raise ValueError(f"batch_products must be at least 1, got {self.batch_products}")
+
+
+@dataclass(kw_only=True, slots=True)
+class CompactConfig:
+    """Job ``compact``: a version and its journal become a new version.
+
+    Attributes:
+        keep_versions: As for ``build``.
+    """
+
+    runtime: RuntimeConfig
+    keep_versions: int = 3
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        _require_kept(self.keep_versions)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -252,6 +283,11 @@ class DemoConfig:
     depth: int = 30
 
 
+def _require_kept(versions: int) -> None:
+    if versions != 0 and versions < 2:
+        raise ValueError(f"keep_versions must be 0 (all) or at least 2 (the live one and the previous), got {versions}")
+
+
 def require_depth(k: int, depth: int) -> None:
     """Refuse a ``k`` below 1, or a ``depth`` (0 = unset) below ``k``.
 
@@ -271,6 +307,8 @@ JOBS: dict[str, type] = {
     "check": CheckConfig,
     "build": BuildConfig,
     "search": SearchConfig,
+    "upsert": UpsertConfig,
+    "compact": CompactConfig,
     "evaluate": EvaluateConfig,
     "compare": CompareConfig,
     "export": ExportConfig,

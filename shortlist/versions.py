@@ -23,6 +23,7 @@ from shortlist.bundle import (
     version_names,
 )
 from shortlist.leases import MANIFEST
+from shortlist.manifest import Manifest
 
 KEPT_AT_LEAST = 2
 """The live version and the one to go back to."""
@@ -105,6 +106,15 @@ def collect(root: Path, *, keep: int, previous: str = "", stores: bool = False) 
     )
 
 
+def version_manifests(root: Path) -> list[Manifest]:
+    """Return what every version says of itself.
+
+    Raises:
+        ArtifactError, StorageError: Of one that cannot be read.
+    """
+    return [read_manifest(root / VERSIONS / name) for name in version_names(root)]
+
+
 def clean(root: Path, *, keep: int) -> Collected:
     """Do `collect` on somebody's request: under the builders' lock, unused vector stores included.
 
@@ -176,7 +186,7 @@ def _retire(folder: Path) -> bool:
 
 def _unused_stores(root: Path) -> Iterable[str]:
     """Remove every folder below ``vectors`` that no version's manifest names, and yield the names."""
-    used = {read_manifest(root / VERSIONS / name).vectors["store"] for name in version_names(root)}
+    used = {manifest.vectors["store"] for manifest in version_manifests(root)}
     storage.remove_leftovers(root / VECTORS)
     for name in storage.list_folder(root / VECTORS):
         if f"{VECTORS}/{name}" not in used:

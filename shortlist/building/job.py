@@ -1,6 +1,6 @@
 """Job ``build``: read, encode, index, check, publish. A reader sees the version before or the version after."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from itertools import islice
@@ -34,6 +34,7 @@ from shortlist.building.index import BuiltIndex, build_dense_index
 from shortlist.building.ingest import Ingested, ingest, product_counter
 from shortlist.building.report import BuildReport
 from shortlist.building.sample import canary_queries, sample_queries
+from shortlist.building.tidying import fold_records, live_name, remove_superseded
 from shortlist.building.vectors import (
     AGREEMENT_SAMPLE,
     Encoded,
@@ -45,16 +46,15 @@ from shortlist.building.vectors import (
     require_agreement,
     store_path,
 )
-from shortlist.bundle import LOCK, STAGING, Bundle, live_version, open_bundle, publish
+from shortlist.bundle import LOCK, STAGING, Bundle, open_bundle, publish
 from shortlist.canary import APPROXIMATE_OVERLAP, Score, record_canary, write_canary
 from shortlist.config import BuildConfig
 from shortlist.first_stage import open_first_stage
-from shortlist.living.journal import Journal, append_change
+from shortlist.living.journal import Journal, Record, append_change
 from shortlist.living.records import Restore
 from shortlist.living.standing import standing, standing_now
 from shortlist.manifest import CANARY_FILE
 from shortlist.progress import progress, say
-from shortlist.versions import collect
 
 SHOWN = 10
 """Products named in a warning: enough to see which they are, few enough to read."""
@@ -80,19 +80,45 @@ def build(config: BuildConfig, *, source: Path, out: Path, restore_deleted: bool
     _require_reranker(config.reranker)
     storage.make_folder(out)
     with storage.exclusive_lock(out / LOCK, purpose=f"build {catalog.name}"):
-        staging = out / STAGING
-        storage.remove_leftovers(out)
-        storage.remove_folder(staging)
-        storage.make_folder(staging)
-        try:
-            run = _Build(config, catalog, encoder_folder, out, staging, restore_deleted=restore_deleted)
-            report = run.run()
-        except BaseException:
-            with suppress(StorageError):  # the first error is the one to report
-                storage.remove_folder(staging)
-            raise
-        _collect(out, config.keep_versions, previous=run.before, report=report)
-        return report
+        records = Journal(out).read()  # before the catalogue: what is written meanwhile comes on top
+        return run_build(config, catalog, encoder_folder, out, records, restore_deleted=restore_deleted)
+
+
+def run_build(
+    config: BuildConfig,
+    catalog: Catalog,
+    encoder_folder: Path | None,
+    out: Path,
+    records: Sequence[Record],
+    *,
+    restore_deleted: bool = False,
+    origin: Mapping[str, Any] | None = None,
+) -> BuildReport:
+    """Build and publish under the builders' lock, which the caller holds; then remove what no version needs any more.
+
+    Args:
+        config: As for ``build``.
+        catalog: Where the products come from.
+        encoder_folder: The model; ``None`` without an encoder.
+        out: Bundle directory.
+        records: The journal as it was before ``catalog`` was read or made.
+        restore_deleted: As for ``build``.
+        origin: What the manifest says of products that are the bundle's own, and in no files of ``catalog``.
+    """
+    staging = out / STAGING
+    storage.remove_leftovers(out)
+    storage.remove_folder(staging)
+    storage.make_folder(staging)
+    try:
+        run = _Build(config, catalog, encoder_folder, out, staging, records, restore_deleted, dict(origin or {}))
+        report = run.run()
+    except BaseException:
+        with suppress(StorageError):  # the first error is the one to report
+            storage.remove_folder(staging)
+        raise
+    remove_superseded(out, config.keep_versions, previous=run.before, report=report)
+    fold_records(out, report)
+    return report
 
 
 class _Build:
@@ -105,8 +131,9 @@ class _Build:
         encoder_folder: Path | None,
         out: Path,
         staging: Path,
-        *,
+        records: Sequence[Record],
         restore_deleted: bool,
+        origin: Mapping[str, Any],
     ) -> None:
         self.config = config
         self.catalog = catalog
@@ -120,10 +147,11 @@ class _Build:
         )
         self.files: dict[str, FileDigest] = {}
         self.restore_deleted = restore_deleted
-        self.records = Journal(out).read()  # before the catalogue: what is written meanwhile comes on top
-        self.journal = standing_now(self.records)
+        self.origin = origin
+        self.records = records
+        self.journal = standing_now(records)
         self.previous = self._previous()
-        self.before = _live_name(out)
+        self.before = live_name(out)
 
     def run(self) -> BuildReport:
         """Run every step in order."""
@@ -191,7 +219,7 @@ class _Build:
 
     def _superseded(self) -> int:
         """How many upserted products are on top of the live version; 0 where nobody can say."""
-        if self.previous is not None:
+        if self.previous is not None and not self.origin:
             manifest = self.previous.manifest
             with suppress(ArtifactCorrupt):  # its part of the journal is lost, which this build gets over
                 return len(standing(self.records, journal_seq=manifest.journal_seq, where=manifest.version).added)
@@ -327,7 +355,7 @@ class _Build:
         manifest = describe(
             self.config,
             out=self.out,
-            catalogue=catalogue_record(self.catalog, deleted=self.report.deleted),
+            catalogue={**catalogue_record(self.catalog, deleted=self.report.deleted), **self.origin},
             journal_seq=self.journal.position.seq,
             tokens=ingested.tokens,
             fingerprint=self._fingerprint(ingested, store),
@@ -367,28 +395,6 @@ class _Build:
             if any(self.out.glob("versions/*")):
                 say(f"warning: the live version cannot be reused: {error}")
             return None
-
-
-def _live_name(out: Path) -> str:
-    """Return the name of the live version, whole or not; empty when there is none or CURRENT cannot be read."""
-    try:
-        return live_version(out)[0]
-    except ArtifactError:
-        return ""
-
-
-def _collect(out: Path, keep: int, *, previous: str, report: BuildReport) -> None:
-    """Remove versions that are not kept; the new one is live by now, so trouble here is worth a warning only."""
-    try:
-        collected = collect(out, keep=keep, previous=previous)
-    except (ArtifactError, StorageError) as error:
-        report.warnings.append(f"superseded versions could not all be removed: {error}")
-        say(f"warning: {report.warnings[-1]}")
-        return
-    for name in collected.removed:
-        say(f"removed {name}, which is superseded (keep_versions={keep})")
-    for name in collected.in_use:
-        say(f"kept {name}, which is superseded but in use")
 
 
 def _require_reranker(config: RerankerConfig) -> None:

@@ -12,6 +12,7 @@ from shortlist.compose import load_config
 from shortlist.config import (
     BuildConfig,
     CheckConfig,
+    CompactConfig,
     CompareConfig,
     DemoConfig,
     EvaluateConfig,
@@ -19,8 +20,12 @@ from shortlist.config import (
     SearchConfig,
     TrainRerankerConfig,
     TrainRetrieverConfig,
+    UpsertConfig,
 )
 from shortlist.progress import say
+
+SHOWN = 10
+"""Ids named in a line: enough to see which they are, few enough to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,14 +216,53 @@ def demo(options: argparse.Namespace) -> Outcome:
     return Outcome(report.text(), asdict(report))
 
 
+def upsert(options: argparse.Namespace) -> Outcome:
+    """Upsert the products of a catalogue."""
+    from shortlist.jobs.living import upsert_catalogue
+
+    config = load_config(UpsertConfig, options.overrides)
+    report = upsert_catalogue(config, source=Path(options.source), root=Path(options.bundle))
+    text = (
+        f"{report.generation}: {report.products} products, {report.new} of them new, {report.encoded} texts encoded, "
+        f"{report.records} records written; quarantined rows {report.quarantined}"
+    )
+    return Outcome(text, asdict(report))
+
+
+def delete(options: argparse.Namespace) -> Outcome:
+    """Delete products by id."""
+    from shortlist.jobs.living import delete_products, read_ids
+
+    ids = [*options.overrides, *(read_ids(Path(options.ids)) if options.ids else [])]
+    done = delete_products(ids, root=Path(options.bundle))
+    shown = ", ".join(map(repr, done.unknown[:SHOWN])) + (", ..." if len(done.unknown) > SHOWN else "")
+    unknown = f"; {len(done.unknown)} ids that no product had: {shown}" if done.unknown else ""
+    return Outcome(f"{done.generation}: {done.products} products deleted{unknown}", asdict(done))
+
+
+def compact(options: argparse.Namespace) -> Outcome:
+    """Merge the journal into a new version."""
+    from shortlist.building.compact import compact as run
+
+    report = run(load_config(CompactConfig, options.overrides), root=Path(options.bundle))
+    if report is None:
+        return Outcome("nothing to compact: the live version holds all that it shows", {"version": None})
+    return Outcome(build_text(report), asdict(report))
+
+
 def verify(options: argparse.Namespace) -> Outcome:
     """Check the live version's files, and with --full what they compute."""
     from shortlist.bundle import open_bundle, verify_files
+    from shortlist.living.journal import Journal
+    from shortlist.living.standing import standing
 
     bundle = open_bundle(Path(options.bundle), verify=False)
     size_bytes = verify_files(bundle)
+    records = Journal(bundle.root).read()
+    standing(records, journal_seq=bundle.manifest.journal_seq, where=bundle.manifest.version)
     checked = (
-        f"{len(bundle.manifest.files)} files and {len(bundle.manifest.segments)} segments, {size_bytes / 2**20:.1f} MiB"
+        f"{len(bundle.manifest.files)} files and {len(bundle.manifest.segments)} segments, "
+        f"{size_bytes / 2**20:.1f} MiB; {len(records)} records of the journal"
     )
     if options.full:
         from shortlist.engine import SearchEngine
@@ -276,6 +320,9 @@ RUNNERS: dict[str, Callable[[argparse.Namespace], Outcome]] = {
     "evaluate": evaluate,
     "compare": compare,
     "export": export,
+    "upsert": upsert,
+    "delete": delete,
+    "compact": compact,
     "verify": verify,
     "versions": versions,
     "rollback": rollback,

@@ -42,7 +42,8 @@ class Command:
         summary: One line for ``shortlist --help``.
         options: Its options, ``--json`` and ``--help`` apart, which all have.
         config: Name of its primary configuration; empty when it takes no overrides.
-        text: Names of the leading free-text arguments, parted by blanks; one in brackets may be left out.
+        text: Names of the leading free-text arguments, parted by blanks; one in brackets may be left out, and one that
+            ends in dots takes every word that follows (they arrive as ``overrides``).
         example: A whole command line that works.
     """
 
@@ -166,6 +167,27 @@ COMMANDS: tuple[Command, ...] = (
         example="shortlist verify --bundle artifacts/icecat --full",
     ),
     Command(
+        "upsert",
+        "products of a catalogue into a bundle: new ones, and in place of those with the same id",
+        (SOURCE, BUNDLE),
+        config="upsert",
+        example="shortlist upsert catalog=icecat --source data/today --bundle artifacts/icecat",
+    ),
+    Command(
+        "delete",
+        "take products out of a bundle, for good: no build brings them back by itself",
+        (BUNDLE, Option("--ids", "file with one product_id a line", "FILE")),
+        text="[ID...]",
+        example="shortlist delete 3920564 3920565 --bundle artifacts/icecat",
+    ),
+    Command(
+        "compact",
+        "merge upserts and deletes into a new version; nothing is encoded",
+        (BUNDLE,),
+        config="compact",
+        example="shortlist compact --bundle artifacts/icecat",
+    ),
+    Command(
         "versions",
         "list the versions of a bundle; remove those that are superseded",
         (
@@ -186,6 +208,7 @@ COMMANDS: tuple[Command, ...] = (
 
 
 _PLACES = ("first", "second")
+_MANY = "...]"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -217,7 +240,7 @@ def parse(command: Command, arguments: Sequence[str]) -> argparse.Namespace:
             )
         else:
             parser.add_argument(option.name, action="store_true")
-    for name in command.text.split():
+    for name in _places(command):
         parser.add_argument(name.strip("[]"), nargs="?")
     parser.add_argument("overrides", nargs="*")
     parsed = parser.parse_intermixed_args(list(arguments))
@@ -231,7 +254,7 @@ def _require(command: Command, parsed: argparse.Namespace) -> None:
     for option in command.options:
         if option.required and getattr(parsed, option.name.lstrip("-")) is None:
             raise ConfigError(f"{option.name} {option.metavar} is required ({option.help}), e.g.: {command.example}")
-    for name, place in zip(command.text.split(), _PLACES, strict=False):
+    for name, place in zip(_places(command), _PLACES, strict=False):
         given = getattr(parsed, name.strip("[]"))
         if given is None and name.startswith("["):
             continue
@@ -239,8 +262,13 @@ def _require(command: Command, parsed: argparse.Namespace) -> None:
             raise ConfigError(f"give the {name} as the {place} argument, e.g.: {command.example}")
         if re.fullmatch(r"[a-z_.]+=\S*", given) and not parsed.overrides:
             raise ConfigError(f"{given!r} came where the {name} should be, e.g.: {command.example}")
-    if parsed.overrides and not command.config:
+    if parsed.overrides and not command.config and not command.text.endswith(_MANY):
         raise ConfigError(f"{command.name} takes no configuration overrides, got {parsed.overrides[0]!r}")
+
+
+def _places(command: Command) -> list[str]:
+    """Return the leading arguments that take one word each."""
+    return [name for name in command.text.split() if not name.endswith(_MANY)]
 
 
 def find_command(name: str) -> Command:

@@ -56,8 +56,12 @@ class Deleted:
     unknown: tuple[str, ...]
 
 
-def up_to_date(generation: Generation) -> Generation:
+def up_to_date(generation: Generation, records: Sequence[Record] | None = None) -> Generation:
     """Apply the whole journal of the bundle to the version behind a generation.
+
+    Args:
+        generation: Whatever was applied to it before does not matter.
+        records: The journal as it was read; ``None`` reads it now.
 
     Raises:
         ArtifactError: The journal was changed or lost, or was folded beyond what the version needs.
@@ -65,8 +69,8 @@ def up_to_date(generation: Generation) -> Generation:
         StorageError: It cannot be read.
     """
     manifest, living = generation.bundle.manifest, generation.living
-    records = Journal(generation.bundle.root).read()
-    stands = standing(records, journal_seq=manifest.journal_seq, where=manifest.version)
+    known = Journal(generation.bundle.root).read() if records is None else records
+    stands = standing(known, journal_seq=manifest.journal_seq, where=manifest.version)
     layers = Layers.over(living.layers.base, living.layers.template).deleting(stands.deleted)
     return _with_additions(generation, layers, list(stands.added.values()), stands.position)
 
