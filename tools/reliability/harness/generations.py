@@ -40,15 +40,16 @@ class Version:
         make_live(self.root, self.name, self.manifest_sha256)
 
 
-def publish(root: Path, number: int, *, encoder: Path, cross_encoder: Path) -> Version:
-    """Build version ``number`` of the bundle ``root`` with these models."""
+def publish(
+    root: Path, number: int, *, encoder: Path, cross_encoder: Path, query_max_tokens: int = 0, pair_max_tokens: int = 0
+) -> Version:
+    """Build version ``number`` of the bundle ``root`` with these models; a length of 0 is the model's own."""
     source = root.parent / f"{root.name}-catalogue-{number}"
     _write_catalogue(source, number)
-    config = build_config(encoder, segment_texts=256)
     config = replace(
-        config,
-        encoder=EncoderConfig(model=str(encoder)),
-        reranker=CrossEncoderConfig(model=str(cross_encoder), weight=0.5),
+        build_config(encoder, segment_texts=256),
+        encoder=EncoderConfig(model=str(encoder), query_max_tokens=query_max_tokens),
+        reranker=CrossEncoderConfig(model=str(cross_encoder), weight=0.5, max_tokens=pair_max_tokens),
         keep_versions=0,
     )
     build(config, source=source, out=root)

@@ -17,9 +17,12 @@ def write_encoder(folder: Path, *, seed: int = 0) -> Path:
     from sentence_transformers.base.modules import Normalize, Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling
 
+    from rerank.model import quiet_transformers
+
     body = _write_network(folder / "body", "BertModel", seed)
-    modules = [Transformer(str(body), max_seq_length=MAX_TOKENS), Pooling(DIM, pooling_mode="mean"), Normalize()]
-    SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(folder / "encoder"))
+    with quiet_transformers():
+        modules = [Transformer(str(body), max_seq_length=MAX_TOKENS), Pooling(DIM, pooling_mode="mean"), Normalize()]
+        SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(folder / "encoder"))
     return folder / "encoder"
 
 
@@ -27,14 +30,19 @@ def write_cross_encoder(folder: Path, *, seed: int = 0) -> Path:
     """Write a CrossEncoder folder with a head of one logit."""
     from sentence_transformers import CrossEncoder
 
+    from rerank.model import quiet_transformers
+
     body = _write_network(folder / "head", "BertForSequenceClassification", seed)
-    CrossEncoder(str(body), device="cpu", max_length=MAX_TOKENS).save_pretrained(str(folder / "cross_encoder"))
+    with quiet_transformers():
+        CrossEncoder(str(body), device="cpu", max_length=MAX_TOKENS).save_pretrained(str(folder / "cross_encoder"))
     return folder / "cross_encoder"
 
 
 def _write_network(folder: Path, heading: str, seed: int) -> Path:
     import torch
     import transformers
+
+    from rerank.model import quiet_transformers
 
     config = transformers.BertConfig(
         vocab_size=len(_vocabulary()),
@@ -53,7 +61,8 @@ def _write_network(folder: Path, heading: str, seed: int) -> Path:
     network.base_model.embeddings.word_embeddings.weight.data.mul_(5.0)
     if heading == "BertForSequenceClassification":
         network.classifier.weight.data.mul_(20.0)  # scores differ by tenths, not thousandths
-    network.save_pretrained(folder)
+    with quiet_transformers():
+        network.save_pretrained(folder)
     tokenizer = transformers.BertTokenizer(vocab=_vocabulary(), do_lower_case=True, model_max_length=MAX_TOKENS)
     tokenizer.save_pretrained(folder)
     return folder
