@@ -32,6 +32,7 @@ class CostSweepConfig(CostConfig):
         probe_shares: Shares of the inverted lists that are visited; the index's own number is always among them.
         filter_shares: Shares of the catalogue that a filter leaves, each as a random draw and as the category that
             comes nearest.
+        filter_columns: Where that category is looked for: the first of these columns that has values.
         filter_rows: Numbers of products that a filter leaves, as random draws.
         filter_k: Rows asked for under a filter, and the cut-off of recall.
         index_queries: Judged queries that the indexes are asked at most, a seeded draw.
@@ -57,9 +58,10 @@ class CostSweepConfig(CostConfig):
     ef_search: list[int] = field(default_factory=lambda: [100, 200, 400, 800])
     probe_shares: list[float] = field(default_factory=lambda: [0.02, 0.05, 0.1, 0.25, 0.5, 1.0])
     filter_shares: list[float] = field(default_factory=lambda: [1.0, 0.1, 0.01, 0.001])
+    filter_columns: list[str] = field(default_factory=lambda: ["category", "brand"])
     filter_rows: list[int] = field(default_factory=lambda: [5])
     filter_k: int = 10
-    index_queries: int = 100
+    index_queries: int = 64
     depths: list[int] = field(default_factory=lambda: [10, 30, 100])
     layers: list[int] = field(default_factory=lambda: [1, 2, 4, 0])
     precisions: list[Precision] = field(default_factory=lambda: list(Precision))

@@ -216,7 +216,8 @@ def load_generation(
             fingerprint, and either must reproduce the canary.
         reranking: Load the reranker if the bundle has one.
         probing: Let a process of its own open the first stage before this one does; see `shortlist.probe`.
-        loaded: Told of each part when it is there: ``encoder``, those of `open_first_stage`, ``reranker``.
+        loaded: Told of each part when it is there: ``encoder``, those of `open_first_stage`, ``canary`` (what its
+            searches touched), ``reranker``.
         beside: A generation loaded with the same ``runtime`` and ``encoder``; the models that it has in common with the
             version are taken from it and not loaded again.
 
@@ -243,6 +244,7 @@ def load_generation(
     products, template = stage.products, TextTemplate(text)
     retriever = stage.retriever(fusion, tower)
     check_first_stage(canary, retriever, products, overlap=float(manifest.canary["overlap"]))
+    loaded("canary")
     reranker: Reranker = PassThrough()
     if reranking:
         reranker = _reranker(bundle, runtime, canary, products, template, beside)

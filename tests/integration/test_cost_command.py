@@ -66,7 +66,7 @@ def test_cost_is_measured_told_and_written(run: Run, shop: Path, reranked: Path,
 
     parts = {part["name"]: part["anonymous_bytes"] for part in cost["memory"]["parts"]}
     assert list(parts) == [
-        "libraries", "encoder", "products", "vectors", "index", "lexical", "reranker", "answering",
+        "libraries", "encoder", "products", "vectors", "index", "lexical", "canary", "reranker", "answering",
     ]  # fmt: skip
     assert parts["libraries"] > 100 * 2**20  # torch alone takes more
     assert points["bm25"]["memory_bytes"] < whole["memory_bytes"] <= cost["memory"]["total_bytes"]

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import pyarrow.parquet as pq
-
 from indexing.errors import EnvironmentProblem
 from shortlist.bundle import Bundle
 from shortlist.config import EvaluateConfig
@@ -17,20 +15,19 @@ from shortlist.evaluation.cost.noise import Judge
 from shortlist.evaluation.cost.price import machine_s, price_of
 from shortlist.evaluation.cost.records import CostReport, Memory, Skipped
 from shortlist.evaluation.cost.selectivity import (
+    Filter,
     FilterTask,
-    category_filters,
     filter_tasks,
     filtered_points,
     random_filters,
+    shared_column,
+    shared_filters,
 )
 from shortlist.evaluation.cost.turns import Timed
 from shortlist.evaluation.cost.ways import answers, every_way, pairs_to_score
 from shortlist.evaluation.measures import Scorer
 from shortlist.evaluation.records import Evaluation
 from shortlist.progress import progress, say
-
-CATEGORY = "category"
-"""Column of the products whose values stand for filters that leave products that are alike."""
 
 
 def measure_cost(config: EvaluateConfig, bundle: Bundle, evaluation: Evaluation) -> CostReport:
@@ -137,12 +134,22 @@ def _searches(bench: Bench, indexes: Sequence[MeasuredIndex]) -> _Searches:
     queries = bench.tower.encode_queries(bench.drawn(sweep.index_queries))
     points = curve_points(sweep, indexes, vectors, queries, tie_rank)
     timed = bench.take_turns("indexes", [task for point in points for task in (point.single, point.batch)])
-    categories = pq.read_table(generation.bundle.folder / "products.parquet", columns=[CATEGORY])[CATEGORY].to_pylist()
-    alike, skipped = category_filters(sweep, categories)
-    filters = filter_tasks(sweep, indexes, [*random_filters(sweep, vectors.count), *alike], vectors, queries, tie_rank)
-    timed |= bench.take_turns("filters", [found.task for found in filters])
+    filters, skipped = _filters(bench)
+    filtered = filter_tasks(sweep, indexes, filters, vectors, queries, tie_rank)
+    timed |= bench.take_turns("filters", [found.task for found in filtered])
     batches = {point.batch.name: timed.pop(point.batch.name) for point in points}
-    return _Searches(points=points, filters=filters, timed=timed, batches=batches, skipped=skipped)
+    return _Searches(points=points, filters=filtered, timed=timed, batches=batches, skipped=skipped)
+
+
+def _filters(bench: Bench) -> tuple[list[Filter], list[Skipped]]:
+    sweep, generation = bench.sweep, bench.generation
+    random = random_filters(sweep, generation.products.count)
+    found = shared_column(generation.bundle.folder / "products.parquet", sweep.filter_columns)
+    if found is None:
+        why = f"none of the columns {', '.join(sweep.filter_columns) or '(none named)'} has a value"
+        return random, [Skipped("filters that leave products that are alike", why)]
+    shared, skipped = shared_filters(sweep, *found)
+    return [*random, *shared], skipped
 
 
 # --- whole answers ----------------------------------------------------------------------------------------------------
@@ -168,20 +175,15 @@ def _replies(bench: Bench, indexes: Sequence[MeasuredIndex], memory: Memory | No
             way.name: scorer.per_query(run)[evaluation.primary]
             for way, run in answers(ways, bench.texts, scored=advance)
         }
-    tasks = {way.name: way.task(bench.drawn(bench.sweep.timed_queries)) for way in ways}
-    timed = bench.take_turns("answers", list(tasks.values()))
-    seconds = {}
-    with progress("processor time", len(ways), unit="points") as advance:
-        for name, task in tasks.items():
-            seconds[name] = machine_s(task, timed[name], cores=bench.machine.cores, device=bench.machine.device)
-            advance(1)
+    asked = bench.drawn(bench.sweep.timed_queries)
+    timed = bench.take_turns("answers", [way.task(asked) for way in ways])
     sizes = {measured.kind: measured.index.size_bytes for measured in indexes}
     measured_ways = [
         MeasuredWay(
             way=way,
             values=values[way.name],
             timed=timed[way.name],
-            machine_s=seconds[way.name],
+            machine_s=machine_s(timed[way.name], cores=bench.machine.cores, device=bench.machine.device),
             memory_bytes=None if memory is None else needed_bytes(memory, way, sizes),
         )
         for way in ways

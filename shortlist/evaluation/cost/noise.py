@@ -10,8 +10,8 @@ from shortlist.evaluation.cost.records import Latency, Noise, Percentiles
 from shortlist.evaluation.cost.turns import Call, Timed
 
 SIDE = 256
-"""Of the control task's matrices: .1 ms on two cores, short beside any search, and long enough to be split among the
-threads: a neighbour on any core shows, as it does in the models' own products."""
+"""Of the control task's matrices: .1 ms on two cores, and enough to be split among the threads: a neighbour on any core
+shows, as it does in the models' own products."""
 
 QUIET_PERCENTILE = 10
 """Of all control times: what the work takes undisturbed. The least of them would be luck."""

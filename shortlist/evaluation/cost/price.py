@@ -1,10 +1,8 @@
 """What a million queries cost: the share of the machine that a query takes, times the machine's price."""
 
-import numpy as np
-
 from shortlist.cost import CostSweepConfig
 from shortlist.evaluation.cost.records import Price
-from shortlist.evaluation.cost.turns import Task, Timed, processor_s
+from shortlist.evaluation.cost.turns import Timed
 
 CORE_HOUR = 0.0425
 """USD for one core and one hour: c5.2xlarge on demand in us-east-1, .34 for eight (AWS, EC2 Auto Scaling user guide,
@@ -45,11 +43,9 @@ def price_of(config: CostSweepConfig, *, cores: int, device: str) -> Price:
     )
 
 
-def machine_s(task: Task, timed: Timed, *, cores: int, device: str) -> float:
-    """Return the mean seconds of the whole machine that a call takes; on a processor every call is made once more."""
-    if device == "cpu":
-        return processor_s(task) / cores
-    return float(np.mean(timed.taken_ms)) / 1000
+def machine_s(timed: Timed, *, cores: int, device: str) -> float:
+    """Return the mean seconds of the whole machine that a call takes."""
+    return timed.core_s_per_call() / cores if device == "cpu" else timed.wall_s_per_call()
 
 
 def cost_per_million(seconds: float, price: Price) -> float | None:

@@ -17,14 +17,14 @@ class Percentiles:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Latency:
-    """How long the calls of one point took, and the control task that ran before each of them.
+    """How long the calls of one point took, and the control task that ran between them.
 
     Attributes:
         calls: Number of timed calls: queries times repeats.
         p50: Median, milliseconds.
         p95: 95th percentile.
         p99: 99th percentile; of fewer than 100 calls it is next to the longest one.
-        control: The same of the control task, which is the same work before every call of every point.
+        control: The same of the control task, which is the same work in every turn of every point.
         noisy: The control task was slower than when the machine is quiet: read the point with care, or measure again.
     """
 
@@ -147,7 +147,8 @@ class FilteredPoint:
     Attributes:
         kind: Kind of index.
         own: It is the bundle's own.
-        filter: ``random`` (a seeded draw of products) or ``category`` (products that are alike).
+        filter: ``random`` (a seeded draw of products), or the column whose value the products share, such as
+            ``category``.
         label: The filter in words, such as ``category = Printers``.
         eligible: Products that may be returned.
         share: The same as a share of the catalogue.
@@ -245,8 +246,8 @@ class MemoryPart:
     """What loading one part of the searcher added.
 
     Attributes:
-        name: ``libraries``, ``products``, ``vectors``, ``index``, ``encoder``, ``lexical``, ``reranker`` or
-            ``answering``.
+        name: ``libraries``, ``encoder``, ``products``, ``vectors``, ``index``, ``lexical``, ``canary`` (pages that its
+            searches touched), ``reranker`` or ``answering`` (those that queries touched).
         anonymous_bytes: Memory of its own.
         mapped_bytes: Resident pages of files, which the system may drop and read again.
     """

@@ -3,8 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from indexing.exact import ExactIndex
 from indexing.recall import recall_at
@@ -22,7 +25,7 @@ class Filter:
     """Which products may be returned.
 
     Attributes:
-        kind: ``random`` or ``category``.
+        kind: ``random``, or the column whose value the products share.
         label: In words.
         eligible: bool [n].
     """
@@ -50,31 +53,42 @@ def random_filters(config: CostSweepConfig, count: int) -> list[Filter]:
     return filters
 
 
-def category_filters(
-    config: CostSweepConfig, categories: Sequence[str | None], *, column: str = "category"
+def shared_filters(
+    config: CostSweepConfig, column: str, values: Sequence[str | None]
 ) -> tuple[list[Filter], list[Skipped]]:
-    """Choose for each share below 1 the category that comes nearest to it by ratio, none twice.
+    """Choose for each share below 1 the value that comes nearest to it by ratio, none twice.
 
-    Products of a category lie together in the space of the vectors, which is where an index that drops what a filter
+    Products of one category lie together in the space of the vectors, which is where an index that drops what a filter
     forbids loses most: a query of another category finds none of its neighbours eligible.
 
     Args:
         config: Shares.
-        categories: Of every product; ``None`` or empty for none.
-        column: Name of the column, for the label.
+        column: Name of the column.
+        values: Of every product; ``None`` or empty for none.
     """
-    values, counts = np.unique([value for value in categories if value], return_counts=True)
-    left = dict(zip(values.tolist(), counts.tolist(), strict=True))
+    names, counts = np.unique([value for value in values if value], return_counts=True)
+    left = dict(zip(names.tolist(), counts.tolist(), strict=True))
     filters, skipped = [], []
     for share in sorted((share for share in config.filter_shares if share < 1), reverse=True):
         if not left:
             skipped.append(Skipped(f"filter by {column} leaving {share:g}", f"the products have no further {column}"))
             continue
-        nearest = min(left, key=lambda value: (abs(log(left[value] / (share * len(categories)))), value))
+        nearest = min(left, key=lambda value: (abs(log(left[value] / (share * len(values)))), value))
         del left[nearest]
-        eligible = np.array([value == nearest for value in categories], dtype=np.bool_)
-        filters.append(Filter("category", f"{column} = {nearest}", eligible))
+        eligible = np.array([value == nearest for value in values], dtype=np.bool_)
+        filters.append(Filter(column, f"{column} = {nearest}", eligible))
     return filters, skipped
+
+
+def shared_column(path: Path, columns: Sequence[str]) -> tuple[str, list[str | None]] | None:
+    """Return the first of ``columns`` of a products file that holds texts, and its values; ``None`` when none does."""
+    with pq.ParquetFile(path) as file:
+        for column in columns:
+            if column in file.schema_arrow.names and pa.types.is_string(file.schema_arrow.field(column).type):
+                values = file.read(columns=[column])[column].to_pylist()
+                if any(values):
+                    return column, values
+    return None
 
 
 def exact_among(

@@ -1,4 +1,4 @@
-"""Timing many things fairly on a machine that is not quiet: they take turns, and a control task runs before each call.
+"""Timing many things fairly on a machine that is not quiet: they take turns, and each turn begins with a control task.
 
 Measured one thing after the other, whatever else the machine does meanwhile falls on some of them. Taking turns spreads
 it over all, and the control task, which is the same work every time, says how much there was.
@@ -12,14 +12,18 @@ from typing import TypeAlias
 import numpy as np
 
 Call: TypeAlias = Callable[[], object]
-Clock: TypeAlias = Callable[[], float]
 
 IN_A_ROW = 8
 """Calls of one task before the next one's turn: what it needs is in the caches then, as when it serves alone, and a
 disturbance of a second or more still falls on many tasks."""
 
-SPIN_S = 0.05
-"""Until idle OpenMP threads sleep: GNU's turn 300,000 times before (GOMP_SPINCOUNT), which took 4 to 10 ms here."""
+CONTROLS = 3
+"""Control tasks per turn that count, after one that wakes the threads."""
+
+REST_S = 0.01
+"""Before and after the control tasks. Threads that have just shared work spin for more before they sleep (GNU's OpenMP,
+GOMP_SPINCOUNT; 3.7 ms measured), on cores and on a clock that would be somebody else's. FAISS and torch each have their
+own: without the rest a flat search made the control task ten times as slow, and was made three times as slow by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +40,69 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
-    """What the calls of one task took by the clock, in milliseconds.
+class Turn:
+    """One turn of a task.
 
     Attributes:
-        taken_ms: Of every call.
-        control_ms: Of the control task just before it.
+        first: Place of its first call among those of the task.
+        calls: Number of calls.
+        wall_s: Seconds by the clock for all of them.
+        core_s: Processor seconds for all of them, of all threads of the process.
+    """
+
+    first: int
+    calls: int
+    wall_s: float
+    core_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """What was measured of one task.
+
+    Attributes:
+        taken_ms: Milliseconds of every call.
+        control_ms: Milliseconds of every control task of its turns.
+        turns: Its turns.
     """
 
     taken_ms: list[float] = field(default_factory=list)
     control_ms: list[float] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+
+    def core_s_per_call(self) -> float:
+        """Return the mean processor seconds of a call; see `_least`."""
+        return self._least([turn.core_s for turn in self.turns])
+
+    def wall_s_per_call(self) -> float:
+        """Return the mean seconds of a call by the clock; see `_least`."""
+        return self._least([turn.wall_s for turn in self.turns])
+
+    def _least(self, seconds: Sequence[float]) -> float:
+        """Return the mean over all calls, where of several turns with the same calls the least counts.
+
+        Whatever else the machine does can only add to what a turn takes: time waited, or spent in spinning for a thread
+        that waits.
+        """
+        least: dict[int, tuple[float, int]] = {}
+        for turn, taken in zip(self.turns, seconds, strict=True):
+            least[turn.first] = min(least.get(turn.first, (taken, turn.calls)), (taken, turn.calls))
+        return sum(taken for taken, _ in least.values()) / sum(calls for _, calls in least.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Where the time comes from, in seconds.
+
+    Attributes:
+        wall: Runs always.
+        core: Runs while a thread of this process does, for each of them.
+        rest: Does nothing for so long.
+    """
+
+    wall: Callable[[], float] = time.perf_counter
+    core: Callable[[], float] = time.process_time
+    rest: Callable[[float], None] = time.sleep
 
 
 def take_turns(
@@ -54,28 +111,30 @@ def take_turns(
     control: Call,
     repeats: int,
     seed: int,
-    clock: Clock = time.perf_counter,
+    clocks: Clocks | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> dict[str, Timed]:
     """Call everything ``repeats`` times, `IN_A_ROW` calls of one task at a time.
 
-    The order of the tasks is drawn anew for every turn, so that none always follows the same other. A turn begins with
-    a call that is not timed: it finds the caches as another task left them.
+    The order of the tasks is drawn anew each time round, so that none always follows the same other. A turn is a rest,
+    the control tasks, a rest, one call that is not timed (it finds the caches as another task left them), and the
+    calls.
 
     Args:
         tasks: Their names are unique.
         control: The control task.
         repeats: At least 1.
         seed: Of the order.
-        clock: Seconds.
+        clocks: ``None`` takes the system's.
         advance: Told the number of timed calls after each turn.
 
     Returns:
-        Name -> what was measured; ``repeats`` times as many entries as the task has calls.
+        Name -> what was measured, ``repeats`` times for each of its calls.
 
     Raises:
         ValueError: If two tasks have one name.
     """
+    clocks = clocks or Clocks()
     timed = {task.name: Timed() for task in tasks}
     if len(timed) != len(tasks):
         raise ValueError(f"tasks need names of their own, got {[task.name for task in tasks]}")
@@ -84,42 +143,30 @@ def take_turns(
     for _ in range(repeats):
         for first in range(0, longest, IN_A_ROW):
             for place in generator.permutation(len(tasks)):
-                turn = tasks[place].calls[first : first + IN_A_ROW]
-                _take(turn, timed[tasks[place].name], control, clock)
-                if advance is not None:
-                    advance(len(turn))
+                calls = tasks[place].calls[first : first + IN_A_ROW]
+                if calls:
+                    _take(calls, first, timed[tasks[place].name], control, clocks)
+                    if advance is not None:
+                        advance(len(calls))
     return timed
 
 
-def _take(turn: Sequence[Call], timed: Timed, control: Call, clock: Clock) -> None:
-    if len(turn) > 1:
-        turn[0]()
-    for call in turn:
-        before = clock()
-        control()
-        start = clock()
-        call()
-        end = clock()
-        timed.control_ms.append((start - before) * 1000)
-        timed.taken_ms.append((end - start) * 1000)
+def _take(calls: Sequence[Call], first: int, timed: Timed, control: Call, clocks: Clocks) -> None:
+    clocks.rest(REST_S)
+    control()
+    timed.control_ms.extend(_taken_ms(control, clocks) for _ in range(CONTROLS))
+    clocks.rest(REST_S)
+    if len(calls) > 1:
+        calls[0]()
+    start, start_core = clocks.wall(), clocks.core()
+    timed.taken_ms.extend(_taken_ms(call, clocks) for call in calls)
+    timed.turns.append(Turn(first, len(calls), clocks.wall() - start, clocks.core() - start_core))
 
 
-def processor_s(task: Task, *, clock: Clock = time.process_time, rest: Callable[[float], None] = time.sleep) -> float:
-    """Return the mean processor seconds of a call, over all threads of the process.
-
-    Measured apart from the turns, without a control task: threads that have just shared work go on spinning for more,
-    and that time would be charged to the search. What a search makes spin itself is its own.
-
-    Args:
-        task: Each of its calls is made once.
-        clock: Processor seconds of the process.
-        rest: Waits so many seconds.
-    """
-    rest(SPIN_S)
-    start = clock()
-    for call in task.calls:
-        call()
-    return (clock() - start) / len(task.calls)
+def _taken_ms(call: Call, clocks: Clocks) -> float:
+    start = clocks.wall()
+    call()
+    return (clocks.wall() - start) * 1000
 
 
 def number_of_calls(tasks: Sequence[Task], repeats: int) -> int:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from indexing import build_index
@@ -14,11 +16,12 @@ from shortlist.evaluation.cost.indexes import MeasuredIndex, curve_points, curve
 from shortlist.evaluation.cost.noise import Judge
 from shortlist.evaluation.cost.selectivity import (
     Filter,
-    category_filters,
     exact_among,
     filter_tasks,
     filtered_points,
     random_filters,
+    shared_column,
+    shared_filters,
 )
 from shortlist.evaluation.cost.turns import Timed
 
@@ -144,7 +147,7 @@ def test_random_filters_leave_the_shares_and_the_numbers_asked_for_each_once():
 
 def test_the_category_nearest_to_a_share_stands_for_it_and_none_stands_twice():
     categories = ["a"] * 500 + ["b"] * 120 + ["c"] * 90 + ["d"] * 2 + [None] * 288
-    filters, skipped = category_filters(sweep(filter_shares=[1.0, 0.1, 0.09, 0.001]), categories)
+    filters, skipped = shared_filters(sweep(filter_shares=[1.0, 0.1, 0.09, 0.001]), "category", categories)
     # By ratio, .1 is nearer to 90 (/1.11) than to 120 (x1.2); then .09 has to take 120.
     assert [(kept.label, kept.rows) for kept in filters] == [
         ("category = c", 90), ("category = b", 120), ("category = d", 2),
@@ -154,11 +157,19 @@ def test_the_category_nearest_to_a_share_stands_for_it_and_none_stands_twice():
 
 
 def test_shares_beyond_the_categories_there_are_get_skipped_aloud():
-    filters, skipped = category_filters(sweep(filter_shares=[0.5, 0.1]), ["a", "a", None, ""])
-    assert [kept.label for kept in filters] == ["category = a"]
+    filters, skipped = shared_filters(sweep(filter_shares=[0.5, 0.1]), "brand", ["a", "a", None, ""])
+    assert [kept.label for kept in filters] == ["brand = a"]
     assert [(skip.what, skip.why) for skip in skipped] == [
-        ("filter by category leaving 0.1", "the products have no further category")
+        ("filter by brand leaving 0.1", "the products have no further brand")
     ]
+
+
+def test_the_column_that_alike_products_share_is_the_first_that_has_texts(tmp_path):
+    path = tmp_path / "products.parquet"
+    columns = {"category": pa.array([None, None], pa.string()), "price": [1.0, 2.0], "brand": ["Acme", None]}
+    pq.write_table(pa.table(columns), path)
+    assert shared_column(path, ["category", "price", "colour", "brand"]) == ("brand", ["Acme", None])
+    assert shared_column(path, ["category", "price", "colour"]) is None
 
 
 @pytest.mark.parametrize("rows", [COUNT, 100, 10, 1])

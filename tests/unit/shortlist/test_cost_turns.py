@@ -8,25 +8,37 @@ import pytest
 from shortlist.cost import CostSweepConfig
 from shortlist.evaluation.cost.noise import Judge, control_task, deviations
 from shortlist.evaluation.cost.price import CORE_HOUR, cost_per_million, machine_s, price_of
-from shortlist.evaluation.cost.turns import IN_A_ROW, SPIN_S, Task, Timed, number_of_calls, processor_s, take_turns
+from shortlist.evaluation.cost.turns import (
+    CONTROLS,
+    IN_A_ROW,
+    Clocks,
+    Task,
+    Timed,
+    Turn,
+    number_of_calls,
+    take_turns,
+)
 
 
 @dataclass
 class Machine:
-    """A machine whose clock moves only when something runs, and runs everything half as fast for a while."""
+    """A machine whose clocks move only when something runs, and runs everything half as fast for a while."""
 
     now: float = 0.0
+    core: float = 0.0
     slow_from: float = float("inf")
     slow_until: float = float("inf")
     ran: list[str] = field(default_factory=list)
 
-    def clock(self) -> float:
-        return self.now
+    def clocks(self) -> Clocks:
+        return Clocks(wall=lambda: self.now, core=lambda: self.core, rest=self.runs("rest", None))
 
-    def runs(self, name: str, seconds: float) -> Callable[[], None]:
-        def run() -> None:
+    def runs(self, name: str, seconds: float | None) -> Callable[..., None]:
+        def run(pause: float = 0.0) -> None:
             self.ran.append(name)
-            self.now += seconds * (2 if self.slow_from <= self.now < self.slow_until else 1)
+            slow = 2 if self.slow_from <= self.now < self.slow_until else 1
+            self.now += pause if seconds is None else seconds * slow
+            self.core += 0.0 if seconds is None else seconds * slow * 1.5  # one thread and a half
 
         return run
 
@@ -35,14 +47,14 @@ class Machine:
 
 
 def turns(machine: Machine, tasks: list[Task], **options) -> dict[str, Timed]:
-    options = {"repeats": 2, "seed": 3, "clock": machine.clock} | options
+    options = {"repeats": 2, "seed": 3, "clocks": machine.clocks()} | options
     return take_turns(tasks, control=machine.runs("control", 0.001), **options)
 
 
 # --- turns ------------------------------------------------------------------------------------------------------------
 
 
-def test_every_call_is_timed_as_often_as_asked_with_the_control_task_before_it():
+def test_every_call_is_timed_as_often_as_asked_and_every_turn_has_its_control_tasks():
     machine = Machine()
     tasks = [machine.task("a", 0.005, 20), machine.task("b", 0.007, 3), machine.task("batch", 0.5, 1)]
     told = []
@@ -51,20 +63,42 @@ def test_every_call_is_timed_as_often_as_asked_with_the_control_task_before_it()
     assert timed["a"].taken_ms == pytest.approx([5.0] * 40)
     assert timed["b"].taken_ms == pytest.approx([7.0] * 6)
     assert timed["batch"].taken_ms == pytest.approx([500.0] * 2)
-    assert timed["a"].control_ms == pytest.approx([1.0] * 40)
-    assert machine.ran.count("control") == sum(told) == number_of_calls(tasks, 2) == 48
+    assert timed["a"].control_ms == pytest.approx([1.0] * 6 * CONTROLS)
+    assert timed["b"].control_ms == pytest.approx([1.0] * 2 * CONTROLS)
+    assert sum(told) == number_of_calls(tasks, 2) == 48
 
 
-def test_tasks_take_turns_and_the_first_call_of_a_turn_is_not_timed():
+def test_a_turn_is_a_rest_the_control_a_rest_a_call_to_warm_up_and_the_calls():
     machine = Machine()
     turns(machine, [machine.task(name, 0.001, 16) for name in "abc"], repeats=1)
-    block = 1 + 2 * IN_A_ROW  # one call to warm up, then control and call in alternation
-    blocks = [machine.ran[start : start + block] for start in range(0, len(machine.ran), block)]
-    for found in blocks:
-        name = found[0]
-        assert found == [name, *["control", name] * IN_A_ROW]
-    names = [found[0] for found in blocks]
+    length = 1 + (1 + CONTROLS) + 1 + 1 + IN_A_ROW
+    found = [machine.ran[start : start + length] for start in range(0, len(machine.ran), length)]
+    names = [turn[-1] for turn in found]
+    for name, turn in zip(names, found, strict=True):
+        assert turn == ["rest", *["control"] * (1 + CONTROLS), "rest", *[name] * (1 + IN_A_ROW)]
     assert sorted(names[:3]) == sorted(names[3:]) == ["a", "b", "c"]
+
+
+def test_seconds_per_call_are_those_of_the_least_disturbed_turn_with_the_same_calls():
+    timed = Timed(
+        turns=[
+            Turn(0, 8, 0.8, 1.6),
+            Turn(0, 8, 0.4, 0.9),
+            Turn(8, 2, 0.1, 0.1),
+            Turn(0, 8, 0.5, 0.8),
+            Turn(8, 2, 0.6, 0.2),
+        ]
+    )
+    assert timed.wall_s_per_call() == pytest.approx(0.5 / 10)
+    assert timed.core_s_per_call() == pytest.approx(0.9 / 10)
+
+
+def test_core_time_is_that_of_the_calls_alone():
+    machine = Machine()
+    timed = turns(machine, [machine.task("a", 0.004, 20)], repeats=3)
+    assert [turn.calls for turn in timed["a"].turns] == [8, 8, 4] * 3
+    assert timed["a"].core_s_per_call() == pytest.approx(0.006)
+    assert timed["a"].wall_s_per_call() == pytest.approx(0.004)
 
 
 def test_the_order_of_the_turns_is_drawn_anew_and_is_the_same_for_the_same_seed():
@@ -72,7 +106,7 @@ def test_the_order_of_the_turns_is_drawn_anew_and_is_the_same_for_the_same_seed(
     for seed in (3, 3, 4):
         machine = Machine()
         turns(machine, [machine.task(name, 0.001, 1) for name in "abcdefgh"], seed=seed, repeats=3)
-        orders.append([name for name in machine.ran if name != "control"])
+        orders.append([name for name in machine.ran if name not in ("control", "rest")])
     assert orders[0] == orders[1] != orders[2]
     assert orders[0][:8] != orders[0][8:16]
 
@@ -83,9 +117,11 @@ def test_a_disturbance_falls_on_all_tasks_and_its_control_tasks_tell():
     disturbed = Machine(slow_from=quiet.now * 0.3, slow_until=quiet.now * 0.7)
     timed = turns(disturbed, [disturbed.task(name, 0.002, 32) for name in "abcd"], repeats=5)
     for found in timed.values():
-        slow = [taken for taken in found.taken_ms if taken == pytest.approx(4.0)]
-        assert 0.1 < len(slow) / len(found.taken_ms) < 0.5
-        assert sum(control > 1.5 for control in found.control_ms) == pytest.approx(len(slow), abs=2)
+        slow = sum(taken == pytest.approx(4.0) for taken in found.taken_ms) / len(found.taken_ms)
+        controls = sum(control == pytest.approx(2.0) for control in found.control_ms) / len(found.control_ms)
+        assert 0.1 < slow < 0.6
+        assert controls == pytest.approx(slow, abs=0.1)
+        assert found.core_s_per_call() == pytest.approx(0.003)  # every turn was undisturbed once
 
 
 def test_two_tasks_of_one_name_are_refused():
@@ -159,14 +195,6 @@ def test_the_control_task_does_the_same_work_every_time():
 # --- price ------------------------------------------------------------------------------------------------------------
 
 
-def test_processor_time_is_measured_after_a_rest_and_divided_by_the_calls():
-    machine, rested = Machine(), []
-    task = machine.task("a", 0.02, 5)
-    assert processor_s(task, clock=machine.clock, rest=rested.append) == pytest.approx(0.02)
-    assert rested == [SPIN_S]
-    assert machine.ran == ["a"] * 5
-
-
 def test_a_million_queries_cost_the_machines_time_over_what_of_it_is_used():
     price = price_of(CostSweepConfig(price_per_hour=0.36, currency="EUR", utilisation=0.25), cores=2, device="cpu")
     assert (price.per_hour, price.currency, price.source) == (0.36, "EUR", "cost.price_per_hour")
@@ -183,9 +211,8 @@ def test_without_a_price_a_core_has_one_and_a_gpu_has_none():
 
 
 def test_a_query_takes_core_time_of_a_processor_and_all_of_a_gpu():
-    machine = Machine()
-    task = machine.task("a", 1.0, 1)
-    assert machine_s(task, Timed([30.0, 50.0], [1.0, 1.0]), cores=4, device="cuda") == pytest.approx(0.04)
-    assert machine.ran == []
-    assert machine_s(task, Timed([30.0], [1.0]), cores=4, device="cpu") < 1.0  # the hand-wound clock is not its clock
-    assert machine.ran == ["a"]
+    timed = Timed(turns=[Turn(0, 4, 0.2, 0.8)])
+    assert machine_s(timed, cores=4, device="cpu") == pytest.approx(0.05)
+    assert machine_s(timed, cores=4, device="cuda") == pytest.approx(0.05)
+    assert machine_s(timed, cores=8, device="cpu") == pytest.approx(0.025)
+    assert machine_s(timed, cores=8, device="cuda") == pytest.approx(0.05)
