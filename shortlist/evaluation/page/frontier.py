@@ -36,7 +36,8 @@ def systems_plot(evaluation: Evaluation) -> CostPlot | None:
         title=f"{primary} against latency",
         notes=(
             "Median time of one answer as this evaluation asked it, one query at a time, with the 95 % interval of the "
-            "quality. Further up and further left is better.",
+            "quality. Further up and further left is better. Frontier, indexes, filters and memory are measured with "
+            "cost=standard.",
         ),
         legend=(),
         plot=_quality_plot(series, primary),

@@ -165,8 +165,8 @@ def _warning(candidates: int, tests: int, trials: int) -> str:
 
 
 def _numbers(name: str, cells: Sequence[Comparison]) -> NumberTable:
-    heads = ("queries of", "queries", cells[0].baseline, name, "difference", "95 % interval", "p", "corrected",
-             "better / equal / worse", "would show")  # fmt: skip
+    heads = ("kind of query", "queries", cells[0].baseline, name, "difference", "95 % interval", "p", "corrected",
+             "better / equal / worse", "detectable")  # fmt: skip
     rows = [
         (
             _words(cell.cell),

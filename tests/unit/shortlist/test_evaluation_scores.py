@@ -91,6 +91,7 @@ def test_an_evaluation_profiles_every_system_and_takes_the_claim_at_its_word():
     runs = {"scored": SystemRun(RUN), "claimed": SystemRun(run, probability_of=3)}
     evaluation = evaluate_runs("toy", QRELS, runs, options=EvaluationOptions(trials=10))
     assert (evaluation.scores["scored"].good, evaluation.scores["scored"].is_probability) == (2, False)
+    assert evaluation.scores["scored"].k == 10
     assert (evaluation.scores["claimed"].good, evaluation.scores["claimed"].is_probability) == (3, True)
 
 

@@ -77,6 +77,14 @@ def test_a_significant_slice_is_full_marked_and_named():
     assert system.kinds[0].name == "all queries"
 
 
+def test_a_difference_that_is_only_significant_before_correction_is_not_marked():
+    evaluation = evaluation_of()
+    doubtful = replace(evaluation, by_slice=tuple(replace(of, p=0.01, p_holm=0.06) for of in evaluation.by_slice))
+    (system,) = kinds(doubtful).systems
+    assert system.significant == "no significant difference in any of them"
+    assert [row.mark for kind in system.kinds for row in kind.rows] == [""] * len(evaluation.by_slice)
+
+
 def test_a_loss_is_marked_the_other_way():
     runs = {"old": SystemRun(ranked(dict.fromkeys(QRELS, BEST))), "new": SystemRun(ranked(OLD))}
     (system,) = kinds(evaluation_of(**runs)).systems
