@@ -24,7 +24,6 @@ from indexing.errors import (
     ArtifactUntrusted,
     CommitUncertain,
     StorageError,
-    StorageFull,
 )
 from indexing.types import FloatMatrix
 
@@ -187,8 +186,7 @@ def _take_back(record: Path, uncertain: CommitUncertain) -> None:
         storage.remove_file(record)
     except StorageError:
         raise uncertain from None
-    kind = StorageFull if isinstance(uncertain.__cause__, StorageFull) else StorageError
-    raise kind(f"{record.stem} was not added to {record.parent}: {uncertain}") from uncertain
+    raise storage.undone(uncertain, f"{record.stem} was not added to {record.parent}") from uncertain
 
 
 def _name(number: int) -> str:

@@ -276,7 +276,7 @@ def publish(root: Path, staging: Path, manifest: Manifest) -> None:
     except CommitUncertain as uncertain:  # about a version that nothing names yet: nothing may be built upon it
         with suppress(StorageError):
             storage.retire_folder(folder)
-        raise StorageError(f"{manifest.version} was not published, what was live is: {uncertain}") from uncertain
+        raise storage.undone(uncertain, f"{manifest.version} was not published, what was live is") from uncertain
     make_live(root, manifest.version, digest.sha256)
 
 

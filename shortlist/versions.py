@@ -149,7 +149,7 @@ def rollback(root: Path, version: str = "") -> RolledBack:
         bundle: Bundle = open_version(root, target)
         load_generation(bundle, runtime=RuntimeConfig())
         storage.sync_folder(bundle.folder.parent)
-        make_live(root, target, storage.digest(bundle.folder / MANIFEST).sha256)
+        make_live(root, target, bundle.manifest_sha256)
     return RolledBack(version=target, previous=live)
 
 

@@ -5,7 +5,15 @@ its folder, rename, fsync the folder of the new name. Every system call goes thr
 """
 
 from indexing.storage.filesystem import FileSystem, using
-from indexing.storage.folders import list_folder, make_folder, remove_file, remove_folder, require_space, sync_folder
+from indexing.storage.folders import (
+    list_folder,
+    make_folder,
+    remove_file,
+    remove_folder,
+    require_space,
+    sync_folder,
+    undone,
+)
 from indexing.storage.hold import Hold, hold
 from indexing.storage.lock import exclusive_lock
 from indexing.storage.publishing import adopt, adopt_folder, move_file, publish_folder
@@ -51,6 +59,7 @@ __all__ = [
     "retire_folder",
     "stream",
     "sync_folder",
+    "undone",
     "using",
     "write_bytes",
     "write_json",

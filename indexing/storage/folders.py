@@ -140,6 +140,12 @@ def confirm(path: Path, *, moved_to: Path | None = None) -> None:
         ) from error
 
 
+def undone(uncertain: CommitUncertain, message: str) -> StorageError:
+    """Return the error to raise once what was uncertain has been taken back: of the kind of its cause."""
+    kind = StorageFull if isinstance(uncertain.__cause__, StorageFull) else StorageError
+    return kind(f"{message}: {uncertain}")
+
+
 def walk(path: Path) -> Iterator[tuple[Path, list[Path]]]:
     """Yield every folder with its regular files, the deepest folders first."""
     files = []

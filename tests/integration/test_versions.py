@@ -31,6 +31,18 @@ from tools.reliability.harness.shop import StubEncoder, build_config, stub_encod
 Publish = Callable[..., str]
 
 
+class UnsyncedFileSystem(FileSystem):
+    def fsync(self, descriptor):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """What is synced when is tried by tools/reliability/power.py."""
+    with storage.using(UnsyncedFileSystem()):
+        yield
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return tmp_path / "a shop, with = in it"
@@ -97,7 +109,7 @@ def test_a_version_that_is_not_there_cannot_be_leased(root: Path, publish: Publi
 def test_a_reader_that_comes_too_late_opens_what_is_live_now(root: Path, publish: Publish):
     first = publish()
 
-    class Supersedes(FileSystem):
+    class Supersedes(UnsyncedFileSystem):
         """Publishes another version and removes the first between reading CURRENT and leasing."""
 
         done = False
@@ -151,7 +163,7 @@ def test_a_build_leaves_as_many_versions_as_it_is_told(root: Path, publish: Publ
 
 def test_a_version_that_is_open_is_collected_only_when_it_is_closed(root: Path, publish: Publish):
     first = publish()
-    engine = SearchEngine.open(root)
+    engine = SearchEngine.open(root, probe=False)
     for _ in range(3):
         publish(keep_versions=2)
     assert first in version_names(root)
@@ -198,7 +210,7 @@ def test_a_version_is_removed_whole_or_not_at_all_when_the_device_fails(root: Pa
     for _ in range(2):
         publish(keep_versions=0)
 
-    class CannotRemove(FileSystem):
+    class CannotRemove(UnsyncedFileSystem):
         def unlink(self, path):
             raise OSError(5, "Input/output error")
 
@@ -213,7 +225,7 @@ def test_trouble_with_old_versions_does_not_fail_the_build_that_published(root: 
     for _ in range(3):
         publish()
 
-    class CannotRetire(FileSystem):
+    class CannotRetire(UnsyncedFileSystem):
         def rename(self, source, target):
             if target.name.endswith(".removed"):
                 raise OSError(5, "Input/output error")
@@ -237,7 +249,7 @@ def test_stores_that_no_version_uses_go_on_request_alone(root: Path, tmp_path: P
     assert before.is_dir()
     assert clean(root, keep=2).stores == (before.name, f"{before.name}.damaged-20260101T000000-abcd")
     assert len(list((root / "vectors").iterdir())) == 1
-    SearchEngine.open(root)
+    SearchEngine.open(root, probe=False)
 
 
 def test_no_store_is_removed_while_a_manifest_cannot_be_read(root: Path, publish: Publish):
@@ -265,7 +277,7 @@ def test_rolling_back_goes_to_the_version_before_and_by_name_anywhere(root: Path
     assert (rollback(root).version, live_version(root)[0]) == (second, second)
     assert rollback(root).version == first
     assert rollback(root, third).previous == first
-    assert SearchEngine.open(root).generation == third
+    assert SearchEngine.open(root, probe=False).generation == third
     assert [version.live for version in list_versions(root)] == [True, False, False]
 
 
@@ -312,7 +324,7 @@ def test_a_rollback_whose_last_sync_failed_says_what_is_not_known_and_how_to_fin
     first = publish()
     publish()
 
-    class FailsAtTheEnd(FileSystem):
+    class FailsAtTheEnd(UnsyncedFileSystem):
         renamed = False
 
         def rename(self, source, target):

@@ -96,7 +96,7 @@ def build_config(model: Path, *, segment_texts: int = 4) -> BuildConfig:
     """Return what a build of the shop is told; one thread, so that equal builds have equal bytes."""
     return BuildConfig(
         catalog=TabularCatalog(name="shop", format=FileFormat.jsonl, products="products.jsonl", keep=["*"]),
-        text=TextConfig(fields=["title"]),
+        text=TextConfig(fields=["title"], unknown_warning=1.0),
         encoder=EncoderConfig(model=str(model)),
         lexical=LexicalConfig(),
         index=FlatConfig(),
@@ -164,7 +164,7 @@ def warm_up(folder: Path) -> None:
     def build_and_search() -> None:
         with stub_encoder():
             build(build_config(model), source=source, out=folder / "out")
-            SearchEngine.open(folder / "out").search(WORDS[0])
+            SearchEngine.open(folder / "out", probe=False).search(WORDS[0])
 
     import_what_it_imports(build_and_search)
 
