@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from indexing.config import IndexConfig
-from indexing.errors import ConfigError, FingerprintMismatch, InvalidQuery, VectorError
+from indexing.errors import ConfigError, FingerprintMismatch, InvalidQuery
 from indexing.forks import claim_threads
 from indexing.observed import Observe
 from indexing.storage import FileDigest
@@ -30,9 +30,9 @@ from shortlist.bundle import Bundle
 from shortlist.canary import Canary, check_first_stage, check_reranker, check_tower, read_canary
 from shortlist.first_stage import open_first_stage, unobserved
 from shortlist.living.state import Living
+from shortlist.living.vectors import EncodeProducts
 from shortlist.manifest import CANARY_FILE
 from shortlist.probe import Probe
-from shortlist.product_vectors import EncodeProducts
 from shortlist.stored import thaw
 
 BOTH_SOURCES = ("dense", "lexical")
@@ -67,11 +67,8 @@ class CallableTower:
     dim: int
 
     def encode_queries(self, texts: Sequence[str]) -> FloatMatrix:
-        """Return what the function returns, checked for count, shape, finiteness and unit length."""
-        vectors = check_vectors(self.function(texts), dim=self.dim, names=list(texts))
-        if len(vectors) != len(texts):
-            raise VectorError(f"expected a vector for each of {len(texts)} queries, got {len(vectors)} from encoder=")
-        return vectors
+        """Return what the function returns, checked for shape, finiteness and unit length."""
+        return check_vectors(self.function(texts), dim=self.dim, names=list(texts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +258,7 @@ def load_generation(
         retriever=retriever,
         reranker=reranker,
         tower=tower,
-        pair_ms=_pair_ms(reranker, products, template) if reranker.weight > 0 else 0.0,
+        pair_ms=_pair_ms(reranker, products, template, beside),
         living=Living.over(manifest, stage, template, store=store, encode=_product_tower(bundle, tower, runtime)),
     )
 
@@ -368,8 +365,16 @@ def _reranker_identity(bundle: Bundle) -> tuple[dict[str, Any], dict[str, FileDi
     return bundle.manifest.reranker, files
 
 
-def _pair_ms(reranker: Reranker, products: ProductTable, template: TextTemplate) -> float:
-    """Measure what a pair costs here, on the catalogue's texts, so that the first query can keep a deadline."""
+def _pair_ms(reranker: Reranker, products: ProductTable, template: TextTemplate, beside: Generation | None) -> float:
+    """Measure what a pair costs here, on the catalogue's texts, so that the first query can keep a deadline.
+
+    A shared reranker costs what it did when it was opened: it is in use, so a measurement would show the load (5 to 15
+    times as much with eight threads searching on two cores) and keep it for as long as the version serves.
+    """
+    if reranker.weight == 0:
+        return 0.0
+    if beside is not None and reranker is beside.reranker:
+        return beside.pair_ms
     step = max(1, products.count // CALIBRATION_PAIRS)
     texts = [template.render(products.get(row)) for row in range(0, products.count, step)[:CALIBRATION_PAIRS]]
     query = " ".join(texts[0].split()[:3])

@@ -176,6 +176,18 @@ def test_models_of_one_fingerprint_are_loaded_once(
         assert sorted(loaded) == newly
 
 
+def test_a_shared_reranker_keeps_the_cost_that_was_measured_when_nobody_used_it(
+    engine: SearchEngine, family: list[Version]
+):
+    first = engine._generation.pair_ms
+    assert first > 0
+    for version, same in ((family[1], True), (family[2], True), (family[3], False)):
+        version.make_live()
+        engine.reload()
+        assert engine._generation.pair_ms > 0
+        assert (engine._generation.pair_ms == first) is same
+
+
 def test_a_bad_candidate_is_refused_with_the_reason_and_the_old_one_serves_on(family: list[Version], tmp_path: Path):
     harmed = truncate_index(family[1], tmp_path)
     Version(harmed.root, family[0].name, family[0].manifest_sha256).make_live()
@@ -383,6 +395,18 @@ def test_closing_during_a_reload_drops_the_candidate(family: list[Version], monk
     with pytest.raises(EngineClosed):
         engine.reload()
     assert [candidate() for candidate in candidates] == [None]
+
+
+def test_an_engine_that_is_closed_at_the_last_moment_of_a_reload_stays_closed(
+    family: list[Version], monkeypatch: pytest.MonkeyPatch
+):
+    engine = SearchEngine.open(family[0].root, threads=1)
+    monkeypatch.setattr("shortlist.serving.followed", lambda candidate: (engine.close(), candidate)[1])
+    family[1].make_live()
+    with pytest.raises(EngineClosed):
+        engine.reload()
+    with pytest.raises(EngineClosed):
+        engine.search("red mouse")
 
 
 # --- watching ---------------------------------------------------------------------------------------------------------

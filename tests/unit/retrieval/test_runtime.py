@@ -3,11 +3,14 @@
 import contextlib
 import logging
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from indexing.errors import EnvironmentProblem
+from indexing.threads import set_budget
 from retrieval import runtime
 from retrieval.config import Precision, RuntimeConfig
 from retrieval.runtime import autocast, available_cores, choose_device, has_bf16, set_threads
@@ -23,6 +26,7 @@ def threads_kept():
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+    set_budget(before)
 
 
 def test_auto_without_cuda_takes_the_cpu_and_says_why(no_cuda, caplog):
@@ -53,6 +57,45 @@ def test_threads_are_what_was_asked_or_every_core(threads_kept):
     assert set_threads(RuntimeConfig(threads=1)) == torch.get_num_threads() == 1
     assert set_threads(RuntimeConfig(threads=0)) == torch.get_num_threads() == available_cores()
     assert available_cores() == len(os.sched_getaffinity(0))
+
+
+def test_the_tokenizers_are_told_a_number_that_was_asked_for_unless_somebody_told_them_before(
+    threads_kept, monkeypatch
+):
+    monkeypatch.delenv("RAYON_NUM_THREADS", raising=False)
+    set_threads(RuntimeConfig(threads=0))
+    assert "RAYON_NUM_THREADS" not in os.environ
+    set_threads(RuntimeConfig(threads=2))
+    set_threads(RuntimeConfig(threads=3))
+    assert os.environ["RAYON_NUM_THREADS"] == "2"
+    monkeypatch.delenv("RAYON_NUM_THREADS")
+
+
+def test_one_model_is_loaded_at_a_time():
+    inside, most = [], []
+
+    def load(number):
+        with runtime.loading():
+            inside.append(number)
+            most.append(len(inside))
+            time.sleep(0.002)
+            inside.remove(number)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(load, range(8)))
+    assert most == [1] * 8
+
+
+def test_weights_are_copied_and_tied_ones_stay_one():
+    tied = torch.nn.Linear(2, 2, bias=False)
+    model = torch.nn.ModuleList([tied, tied, torch.nn.BatchNorm1d(2)])
+    before = {name: (tensor.data_ptr(), tensor.clone()) for name, tensor in model.state_dict().items()}
+    runtime.own_weights(model)
+    for name, tensor in model.state_dict().items():
+        pointer, values = before[name]
+        assert tensor.data_ptr() != pointer
+        assert torch.equal(tensor, values)
+    assert model[0].weight is model[1].weight
 
 
 @pytest.mark.parametrize(
