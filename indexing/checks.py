@@ -25,7 +25,8 @@ def check_vectors(
         first_row: Number of the first row in a message, for callers that check block by block.
 
     Raises:
-        VectorError: If shape or dtype are wrong, or a row is not finite, or its length is not 1 within 0.001.
+        VectorError: If shape or dtype are wrong, or a row is not finite, or its length is not 1 within 0.001; with
+            the ``positions`` and ``names`` of all such rows.
     """
     _require_matrix(vectors, dim=dim)
     with np.errstate(all="ignore"):  # an overflow shows as a length that is not 1
@@ -39,7 +40,9 @@ def check_vectors(
         rest = ", ..." if bad.size > _SHOWN else ""
         raise VectorError(
             f"{bad.size} of {len(vectors)} vectors cannot be indexed: {shown}{rest}; "
-            f"encode them again, or divide each by its length"
+            f"encode them again, or divide each by its length",
+            positions=bad,
+            names=() if names is None else [names[row] for row in bad.tolist()],
         )
     return np.ascontiguousarray(vectors)
 

@@ -28,6 +28,8 @@
 right. A message says what was expected, what came, where, and what to do about it.
 """
 
+from collections.abc import Iterable
+
 
 class ShortlistError(Exception):
     """The root of the tree; catch this to catch everything Shortlist raises on purpose."""
@@ -48,9 +50,19 @@ class SourceDataError(ShortlistError):
 
 
 class VectorError(ShortlistError):
-    """Vectors that no index may hold: not finite, zero, not of unit length, or of the wrong shape or dtype."""
+    """Vectors that no index may hold: not finite, zero, not of unit length, or of the wrong shape or dtype.
+
+    Attributes:
+        positions: Which of the vectors or texts given, from 0, every one; empty when it is not about single ones.
+        names: What the caller calls what is concerned (product ids), every one; empty when nobody said.
+    """
 
     code = "vector"
+
+    def __init__(self, message: str, *, positions: Iterable[int] = (), names: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.positions = tuple(int(position) for position in positions)
+        self.names = tuple(names)
 
 
 class InvalidQuery(ShortlistError):

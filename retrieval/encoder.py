@@ -15,7 +15,7 @@ import numpy as np
 
 from indexing.errors import ConfigError, VectorError
 from indexing.forks import claim_threads
-from indexing.types import FloatMatrix, IntVector
+from indexing.types import FloatMatrix
 from retrieval.batches import RoleTokenizer, TokenRow, pad, token_budget_batches
 from retrieval.config import EncoderConfig, Precision, RuntimeConfig
 from retrieval.folder import copy_model_folder
@@ -100,7 +100,7 @@ class DualEncoder:
         Raises:
             TypeError: When a text is no string.
             ValueError: When a text holds a lone surrogate.
-            VectorError: When the model returns NaN, infinity or zero; the message names the positions.
+            VectorError: When the model returns NaN, infinity or zero; with the ``positions`` of all such texts.
         """
         return self._encode(self.query_tokenizer, texts, None)
 
@@ -114,7 +114,7 @@ class DualEncoder:
         Raises:
             TypeError: When a text is no string.
             ValueError: When a text holds a lone surrogate.
-            VectorError: When the model returns NaN, infinity or zero; the message names the positions.
+            VectorError: When the model returns NaN, infinity or zero; with the ``positions`` of all such texts.
         """
         return self._encode(self.product_tokenizer, texts, progress)
 
@@ -164,9 +164,9 @@ class DualEncoder:
         vectors = np.empty((len(rows), self.dim), dtype=np.float32)
         for batch in token_budget_batches([len(row) for row in rows], self._batch_tokens):
             vectors[batch] = self._infer(role, [rows[position] for position in batch])
-            _require_unit_vectors(vectors, batch)
             if progress is not None:
                 progress(len(batch))
+        _require_unit_vectors(vectors)
         return vectors
 
     def _infer(self, role: RoleTokenizer, rows: Sequence[TokenRow]) -> FloatMatrix:
@@ -197,13 +197,14 @@ def _load(folder: Path, device: str) -> "SentenceTransformer":
     return model.eval()
 
 
-def _require_unit_vectors(vectors: FloatMatrix, batch: IntVector) -> None:
+def _require_unit_vectors(vectors: FloatMatrix) -> None:
     """Refuse NaN and infinity, and the zero vector, whose direction normalising cannot give."""
-    lengths = np.linalg.norm(vectors[batch], axis=1)
-    bad = np.sort(batch[~(np.abs(lengths - 1) < 1e-3)])
+    lengths = np.linalg.norm(vectors, axis=1)
+    bad = np.flatnonzero(~(np.abs(lengths - 1) < 1e-3))
     if len(bad):
         shown = ", ".join(str(position) for position in bad[:POSITIONS_SHOWN])
         raise VectorError(
-            f"the encoder returned vectors that are not finite or not of unit length for {len(bad)} of {len(batch)} "
-            f"texts of a batch, at positions {shown}; check the weights, or set runtime.precision=fp32"
+            f"the encoder returned vectors that are not finite or not of unit length for {len(bad)} of {len(vectors)} "
+            f"texts, at positions {shown}; check the weights, or set runtime.precision=fp32",
+            positions=bad,
         )

@@ -26,6 +26,9 @@ Filter: TypeAlias = tuple[str, str, Any]
 
 Filters: TypeAlias = Sequence[Filter] | Sequence[Sequence[Filter]]
 
+MAX_COLUMN_CHARS = 1_000
+"""Longest name of a column that is looked up; keeps messages readable and the search for a similar name short."""
+
 TEXT, NUMBER, YES_NO = "text", "number", "yes/no"
 """The kinds of column, and of value."""
 
@@ -205,12 +208,18 @@ def _is_filter(part: object) -> bool:
     return isinstance(part, list | tuple) and len(part) == 3 and isinstance(part[0], str)
 
 
+def _require_name(column: str) -> None:
+    if len(column) > MAX_COLUMN_CHARS:
+        raise InvalidQuery(f"a column's name may have up to {MAX_COLUMN_CHARS} characters, got {len(column)}")
+
+
 def _bad_shape(filters: object) -> InvalidQuery:
     shape = "[(column, operator, value), ...] or a list of such lists"
     return InvalidQuery(f"expected filters as {shape}, none of them empty, got {shown(filters)}")
 
 
 def _checked(column: str, sign: object, value: object) -> Filter:
+    _require_name(column)
     if not isinstance(sign, str) or sign not in OPERATORS:
         raise InvalidQuery(f"expected one of the operators {', '.join(OPERATORS)} on {column!r}, got {shown(sign)}")
     if sign not in ("in", "not in"):
@@ -247,7 +256,10 @@ def _is_finite(number: float) -> bool:
 
 def shown(value: object) -> str:
     """Show a value and its type in a message, cut to a readable length."""
-    return f"{reprlib.repr(value)} ({type(value).__name__})"
+    try:
+        return f"{reprlib.repr(value)} ({type(value).__name__})"
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        return f"a value of type {type(value).__name__} that is too long to be written"
 
 
 def _number(text: str | None) -> float:

@@ -61,7 +61,7 @@ class LayeredProducts:
             InvalidQuery: If there is none of this id.
         """
         if product_id not in self:
-            raise InvalidQuery(f"there is no product {product_id!r} among the {len(self.there)} of this index")
+            raise InvalidQuery(f"there is no product {product_id[:100]!r} among the {len(self.there)} of this index")
         if product_id in self._delta:
             return self._base.count + self._delta.row_of(product_id)
         return self._base.row_of(product_id)

@@ -149,7 +149,7 @@ class ProductTable:
         """
         row = self._rows.get(product_id)
         if row is None:
-            raise InvalidQuery(f"there is no product {product_id!r} among the {self.count} of this index")
+            raise InvalidQuery(f"there is no product {product_id[:100]!r} among the {self.count} of this index")
         return row
 
     def get(self, row: int) -> Product:

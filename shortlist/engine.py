@@ -15,8 +15,16 @@ from rerank.reranker import PassThrough, Ranked
 from retrieval.config import Precision, RuntimeConfig
 from retrieval.records import Hit, Product, SearchResult
 from retrieval.text import normalise_query
+from shortlist.asked import (
+    panics_refused,
+    require_deadline,
+    require_numbers,
+    require_product_id,
+    require_queries,
+    require_switch,
+)
 from shortlist.bundle import Bundle
-from shortlist.config import System, require_depth
+from shortlist.config import System
 from shortlist.generation import EncodeQueries, Filters, Generation, Ranking, require_tower
 from shortlist.living.changing import Deleted, Upserted, delete, upsert
 from shortlist.monitoring.recall import RecallState, RecallWatch
@@ -126,7 +134,7 @@ class SearchEngine(Serving):
             KeyError: No such product.
         """
         products = self._generation.products
-        if product_id not in products:
+        if not isinstance(product_id, str) or product_id not in products:
             raise KeyError(product_id)
         return products.get(products.row_of(product_id))
 
@@ -149,7 +157,8 @@ class SearchEngine(Serving):
             filters: Conditions that every hit fulfils, e.g. ``[("price", "<", 50.0), ("attributes.colour", "==",
                 "black")]``; a product without the value fulfils none.
             rerank: Run the reranker when the bundle has one.
-            deadline_ms: Skip the reranker, visibly, when it would end later than this after the call.
+            deadline_ms: Skip the reranker, visibly, when it would end later than this after the call; 0 skips it for
+                certain.
 
         Returns:
             Hits best first, from one generation, with the scores of every stage and the milliseconds of each.
@@ -157,10 +166,12 @@ class SearchEngine(Serving):
         Raises:
             InvalidQuery: Not a string, empty, or a filter that cannot be applied.
             QueryTooLong: Over the character limit.
-            ValueError: ``k`` below 1, or ``depth`` below ``k``.
+            ValueError: ``k`` below 1, ``depth`` below ``k``, or a deadline that is negative or not finite.
+            TypeError: A number, or ``rerank``, is of another type.
         """
         start = time.perf_counter()
         generation = self._watched(self._generation)
+        require_deadline(deadline_ms)
 
         def affordable(pairs: int) -> bool:
             elapsed_ms = (time.perf_counter() - start) * 1000
@@ -185,11 +196,12 @@ class SearchEngine(Serving):
         are each query's equal share.
 
         Raises:
-            InvalidQuery, QueryTooLong, ValueError: As :meth:`search`, for the first query concerned; none is answered
-                then.
+            InvalidQuery, QueryTooLong, ValueError, TypeError: As :meth:`search`, for the first query concerned; none
+                is answered then. TypeError also for queries that are no list.
         """
         start = time.perf_counter()
         generation = self._watched(self._generation)
+        require_queries(queries)
         ranked = _rank(generation, queries, k, depth, filters, rerank=rerank)
         elapsed_ms = (time.perf_counter() - start) * 1000 / max(1, len(queries))
         return [_result(generation, text, ranking, k, elapsed_ms) for text, ranking in ranked]
@@ -201,11 +213,13 @@ class SearchEngine(Serving):
         ``deadline_ms``. Cancelled while it waits, it never runs; later, it runs to its end and nobody gets the answer.
         """
         asked = time.perf_counter()
+        deadline_ms = options.get("deadline_ms")
+        require_deadline(deadline_ms)
 
         def answer() -> SearchResult:
-            if options.get("deadline_ms") is not None:
-                options["deadline_ms"] -= (time.perf_counter() - asked) * 1000
-            return self.search(query, **options)
+            waited_ms = (time.perf_counter() - asked) * 1000
+            left = {} if deadline_ms is None else {"deadline_ms": max(0.0, deadline_ms - waited_ms)}
+            return self.search(query, **options | left)
 
         call = partial(contextvars.copy_context().run, answer)
         return await asyncio.get_running_loop().run_in_executor(self._threads(), call)
@@ -215,11 +229,12 @@ class SearchEngine(Serving):
 
         Raises:
             InvalidQuery: No such product, or a filter that cannot be applied.
-            ValueError: ``k`` below 1.
+            ValueError, TypeError: ``k`` is below 1, or no whole number.
         """
         start = time.perf_counter()
         generation = self._generation
-        _require_numbers(k, None)
+        require_numbers(k, None)
+        require_product_id(product_id)
         row = generation.products.row_of(product_id)
         vector = generation.vectors.take(np.array([row]))
         eligible = generation.eligible(filters)
@@ -375,20 +390,21 @@ def _rank(
     affordable: Callable[[int], bool] | None = None,
 ) -> list[tuple[str, Ranking]]:
     """Check what was asked, then rank; return every query as it was searched, with its ranking."""
-    _require_numbers(k, depth)
-    if isinstance(queries, str):
-        raise TypeError(f"queries must be a list of strings, got the string {queries[:40]!r}; use search for one")
+    require_numbers(k, depth)
+    require_switch("rerank", rerank)
     require_tower(generation)
     texts = [normalise_query(query) for query in queries]
     wanted = max(DEFAULT_DEPTH, k) if depth is None else depth
-    rankings = generation.rank(
-        texts,
-        recall_depth=wanted,
-        rerank_depth=wanted,
-        eligible=generation.eligible(filters),
-        reranking=rerank,
-        affordable=affordable,
-    )
+    eligible = generation.eligible(filters)
+    with panics_refused():
+        rankings = generation.rank(
+            texts,
+            recall_depth=wanted,
+            rerank_depth=wanted,
+            eligible=eligible,
+            reranking=rerank,
+            affordable=affordable,
+        )
     return list(zip(texts, rankings, strict=True))
 
 
@@ -408,13 +424,3 @@ def _result(generation: Generation, text: str, ranking: Ranking, k: int, total_m
     return SearchResult(
         query=text, hits=hits, generation=generation.name, timings_ms=timings, degraded=ranking.degraded
     )
-
-
-def _require_numbers(k: int, depth: int | None) -> None:
-    """Refuse a ``k`` or ``depth`` that is no whole number, below 1, or a ``depth`` below ``k``."""
-    for name, value in (("k", k), ("depth", depth)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-            raise TypeError(f"{name} must be an int, got {value!r}")
-    if depth is not None and depth < 1:
-        raise ValueError(f"depth must be at least 1, got {depth}")
-    require_depth(k, 0 if depth is None else depth)

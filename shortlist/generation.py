@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from indexing.config import IndexConfig
-from indexing.errors import ConfigError, FingerprintMismatch, InvalidQuery
+from indexing.errors import ConfigError, FingerprintMismatch, InvalidQuery, VectorError
 from indexing.forks import claim_threads
 from indexing.observed import Observe
 from indexing.storage import FileDigest
@@ -30,9 +30,9 @@ from shortlist.bundle import Bundle
 from shortlist.canary import Canary, check_first_stage, check_reranker, check_tower, read_canary
 from shortlist.first_stage import open_first_stage, unobserved
 from shortlist.living.state import Living
-from shortlist.living.vectors import EncodeProducts
 from shortlist.manifest import CANARY_FILE
 from shortlist.probe import Probe
+from shortlist.product_vectors import EncodeProducts
 from shortlist.stored import thaw
 
 BOTH_SOURCES = ("dense", "lexical")
@@ -67,8 +67,11 @@ class CallableTower:
     dim: int
 
     def encode_queries(self, texts: Sequence[str]) -> FloatMatrix:
-        """Return what the function returns, checked for shape, finiteness and unit length."""
-        return check_vectors(self.function(texts), dim=self.dim, names=list(texts))
+        """Return what the function returns, checked for count, shape, finiteness and unit length."""
+        vectors = check_vectors(self.function(texts), dim=self.dim, names=list(texts))
+        if len(vectors) != len(texts):
+            raise VectorError(f"expected a vector for each of {len(texts)} queries, got {len(vectors)} from encoder=")
+        return vectors
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ from retrieval.readers.rows import DUPLICATE, CheckedRow
 EXAMPLES = 20
 """Bad rows kept in the report; the rest are in the quarantine file."""
 
+LEVELS_KEPT = 32
+"""Lists and objects within each other that the quarantine file keeps; what is deeper may not fit on Python's stack."""
+
 ROWS_SHOWN = 10
 """Row numbers shown per problem in a message: enough to go and look."""
 
@@ -100,7 +103,7 @@ def _key(product_id: str) -> bytes:
 
 
 def raise_bad_rows(rows: Sequence[CheckedRow], bad: Sequence[CheckedRow]) -> NoReturn:
-    """Raise for the bad rows of a batch: per file and problem how many, and the first row numbers.
+    """Raise for the bad rows of a batch: per file and problem how many, the first row numbers, the first product_ids.
 
     Raises:
         SourceDataError: Always.
@@ -109,11 +112,13 @@ def raise_bad_rows(rows: Sequence[CheckedRow], bad: Sequence[CheckedRow]) -> NoR
     for row in bad:
         for problem in row.problems:
             found[str(row.raw.file)][problem].append(row.raw.row)
+    named = [repr(row.product_id) for row in bad if row.product_id.strip()]
+    names = f"  of the products {', '.join(named[:ROWS_SHOWN])}{', ...' * (len(named) > ROWS_SHOWN)}\n" if named else ""
     first, last = rows[0].raw, rows[-1].raw
     batch = f"row {first.row} of {first.file.name} to row {last.row} of {last.file.name}"
     raise SourceDataError(
         f"{len(bad)} of {len(rows)} rows cannot become products (the first batch with one, {batch}):\n"
-        f"{problem_table(found)}\n"
+        f"{problem_table(found)}\n{names}"
         f"Correct them, or set catalog.on_bad_rows=quarantine to set such rows aside."
     )
 
@@ -146,15 +151,17 @@ def _quarantined_line(row: CheckedRow) -> bytes:
     return (json.dumps(record, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a cell holds
+def _plain(value: Any, *, level: int = 0) -> Any:  # noqa: ANN401 - whatever a cell holds
     """Return a value that strict JSON can write, as near to the original as it allows."""
     match value:
         case None | bool() | int() | str():
             return value
         case float():
             return value if math.isfinite(value) else str(value)
+        case Mapping() | list() | tuple() if level == LEVELS_KEPT:
+            return "(nested too deeply to be kept)"
         case Mapping():
-            return {str(name): _plain(entry) for name, entry in value.items()}
+            return {str(name): _plain(entry, level=level + 1) for name, entry in value.items()}
         case list() | tuple():
-            return [_plain(entry) for entry in value]
-    return _plain(value.tolist()) if hasattr(value, "tolist") else str(value)
+            return [_plain(entry, level=level + 1) for entry in value]
+    return _plain(value.tolist(), level=level) if hasattr(value, "tolist") else str(value)

@@ -19,6 +19,9 @@ TEXT_FIELDS = ("product_id", "title", "description", "brand", "category")
 REQUIRED_FIELDS = ("product_id", "title")
 KNOWN_FIELDS = (*TEXT_FIELDS, "price", "attributes", "vector")
 
+NESTED = 8
+"""Lists in lists that an attribute may hold; JSON allows 1,000, which no shop means and Python's stack may not."""
+
 MISSING = "missing"
 EMPTY = "empty"
 DUPLICATE = "duplicate"
@@ -242,9 +245,11 @@ def _json_object(column: str, text: str) -> dict[str, Any]:
     return parsed
 
 
-def _attribute_text(name: str, value: object) -> str:
+def _attribute_text(name: str, value: object, *, level: int = 0) -> str:
     if isinstance(value, str):  # nearly all of them
         return value.strip()
     if isinstance(value, list | tuple):
-        return ", ".join(text for entry in value if (text := _attribute_text(name, entry)))
+        if level == NESTED:
+            raise RowProblem(f"{name}: lists nested more than {NESTED} deep")
+        return ", ".join(text for entry in value if (text := _attribute_text(name, entry, level=level + 1)))
     return scalar_text(plain_scalar(name, value)).strip()

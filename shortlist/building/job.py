@@ -259,7 +259,7 @@ class _Build:
         store = open_store(store_path(self.out, self.tower), dim=encoder.dim)
         self._require_space(encoder.dim, distinct_count(ingested.keys))
         keys, size = ingested.keys, self.config.segment_texts
-        return store, encode_missing(store, encoder, self._products(), self.template, keys=keys, segment_texts=size)
+        return store, encode_missing(store, encoder, self._products, self.template, keys=keys, segment_texts=size)
 
     def _require_space(self, dim: int, texts: int) -> None:
         """Refuse early what will not fit: vectors once in the store and once in the index, and the model."""

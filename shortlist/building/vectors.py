@@ -6,6 +6,7 @@ it; within it a vector is found by its text, so another template encodes only th
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from retrieval.fingerprint import Fingerprint
 from retrieval.records import Product
 from retrieval.text import TextTemplate
 from shortlist.manifest import SegmentDigest, store_name
+from shortlist.product_vectors import encode_checked
 from shortlist.progress import progress, say
 
 AGREEMENT_SAMPLE = 64
@@ -73,7 +75,7 @@ def brought_fingerprint(dim: int, query_tower: Fingerprint | None) -> Fingerprin
 def encode_missing(
     store: VectorStore,
     encoder: DualEncoder,
-    products: Iterable[Product],
+    products: Callable[[], Iterable[Product]],
     template: TextTemplate,
     *,
     keys: npt.NDArray[np.void],
@@ -86,20 +88,41 @@ def encode_missing(
     Args:
         store: Opened for the encoder's dimension.
         encoder: The product tower.
-        products: Read once, in row order.
+        products: Streams them in row order; called once more when some have to be named.
         template: Renders a product.
         keys: Text key of every row, 16 raw bytes each [n].
         segment_texts: Texts per segment.
+
+    Raises:
+        VectorError: Texts whose vectors no index may hold, with the ids of all products that have them; of their
+            segment nothing is stored.
     """
     new = unstored(store, keys)
     missing = int(np.count_nonzero(new))
     with progress("encode", missing, unit="texts") as advance:
-        stream = zip(products, keys, new, strict=True)
+        stream = zip(products(), keys, new, strict=True)
         texts = ((bytes(key), template.render(product)) for product, key, is_new in stream if is_new)
         while segment := list(islice(texts, segment_texts)):
-            vectors = encoder.encode_products([text for _, text in segment], progress=advance)
-            store.append([key for key, _ in segment], vectors)
+            segment_keys = [key for key, _ in segment]
+            vectors = encode_checked(
+                partial(encoder.encode_products, progress=advance),
+                [text for _, text in segment],
+                dim=store.dim,
+                owners=partial(_owners, products, keys, segment_keys),
+            )
+            store.append(segment_keys, vectors)
     return Encoded(rows=store.find(keys), encoded=missing, reused=len(keys) - missing)
+
+
+def _owners(
+    products: Callable[[], Iterable[Product]],
+    keys: npt.NDArray[np.void],
+    segment_keys: Sequence[bytes],
+    positions: Sequence[int],
+) -> list[str]:
+    """Return the ids of all products that have the texts at some positions of a segment."""
+    wanted = {segment_keys[position] for position in positions}
+    return [product.product_id for product, key in zip(products(), keys, strict=True) if bytes(key) in wanted]
 
 
 def unstored(store: VectorStore, keys: npt.NDArray[np.void]) -> BoolVector:

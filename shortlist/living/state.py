@@ -9,8 +9,9 @@ from retrieval.text import TextTemplate
 from shortlist.first_stage import FirstStage
 from shortlist.living.journal import START, Position
 from shortlist.living.layers import Layers
-from shortlist.living.vectors import EncodeProducts, VectorSource
+from shortlist.living.vectors import VectorSource
 from shortlist.manifest import Manifest
+from shortlist.product_vectors import EncodeProducts
 
 
 @dataclass(frozen=True, slots=True)

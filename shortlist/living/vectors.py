@@ -1,7 +1,7 @@
 """Where the vectors of newer products come from: stored ones first, by the text, and the encoder for the rest."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,7 @@ from retrieval.products import Products
 from retrieval.records import Product
 from retrieval.text import text_key
 from shortlist.living.layers import Layers
-
-EncodeProducts = Callable[[Sequence[str]], FloatMatrix]
-"""Product texts -> float32 [n, d] of unit length."""
+from shortlist.product_vectors import EncodeProducts, encode_checked
 
 _SHOWN = 10  # products named in a message
 
@@ -72,7 +70,8 @@ class VectorSource:
                 that a text has one vector.
 
         Raises:
-            VectorError: Texts are new and there is nothing to encode them with; naming the products.
+            VectorError: Texts are new and there is nothing to encode them with, or what it gives cannot be indexed;
+                naming the products.
         """
         texts = [layers.text(product) for product in products]
         kept = [_kept(product, text, layers, there) for product, text in zip(products, texts, strict=True)]
@@ -87,7 +86,13 @@ class VectorSource:
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
         if new:
             encode = self._encoder([p for p, key in zip(products, keys, strict=True) if key in new])
-            encoded = check_vectors(encode(list(new.values())), dim=self.store.dim)
+            new_keys = list(new)
+
+            def owners(positions: Sequence[int]) -> list[str]:
+                bad = {new_keys[position] for position in positions}
+                return [p.product_id for p, key in zip(products, keys, strict=True) if key in bad]
+
+            encoded = encode_checked(encode, list(new.values()), dim=self.store.dim, owners=owners)
             found |= dict(zip(new, encoded, strict=True))
         return Resolved(tuple(keys), _stacked([found[key] for key in keys], self.store.dim), len(new))
 
@@ -120,7 +125,12 @@ class VectorSource:
         vectors = [vector for vector in kept if vector is not None]
         if new:
             encode = self._encoder([products[place] for place in new])
-            encoded = check_vectors(encode([texts[place] for place in new]), dim=self.store.dim)
+            encoded = encode_checked(
+                encode,
+                [texts[place] for place in new],
+                dim=self.store.dim,
+                owners=lambda positions: [products[new[position]].product_id for position in positions],
+            )
             by_place = dict(zip(new, encoded, strict=True))
             vectors = [by_place[place] if vector is None else vector for place, vector in enumerate(kept)]
         return Resolved(tuple(map(vector_key, vectors)), _stacked(vectors, self.store.dim), len(new))

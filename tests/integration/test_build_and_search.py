@@ -1,5 +1,6 @@
 import asyncio
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -23,10 +24,12 @@ from indexing.errors import (
     QueryTooLong,
     SourceDataError,
     StorageFull,
+    VectorError,
 )
 from indexing.faiss_index import FaissIndex
-from indexing.types import Neighbors
+from indexing.types import FloatMatrix, Neighbors
 from indexing.vectors import VectorStore
+from retrieval.config import EncoderConfig, RuntimeConfig
 from retrieval.encoder import DualEncoder
 from retrieval.records import Product
 from shortlist import SearchEngine
@@ -175,7 +178,7 @@ def test_a_k_that_is_no_whole_number_is_refused(engine: SearchEngine, number: ob
 
 
 def test_one_string_is_not_a_list_of_queries(engine: SearchEngine):
-    with pytest.raises(TypeError, match="queries must be a list of strings, got the string 'usb'"):
+    with pytest.raises(TypeError, match=r"queries must be a list of strings, got 'usb' \(str\)"):
         engine.search_many("usb")
 
 
@@ -212,6 +215,45 @@ def test_a_stage_that_would_miss_the_deadline_is_skipped_visibly(reranking: Sear
     result = reranking.search("wireless mouse", k=5, deadline_ms=1e-6)
     assert result.degraded == ("rerank",)
     assert result.hits == reranking.search("wireless mouse", k=5, rerank=False).hits
+
+
+def test_a_deadline_of_zero_skips_the_reranker_and_one_that_is_no_time_is_refused(reranking: SearchEngine):
+    assert reranking.search("mouse", deadline_ms=0).degraded == ("rerank",)
+    assert asyncio.run(reranking.asearch("mouse", deadline_ms=0)).degraded == ("rerank",)
+    for deadline_ms in (-1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="deadline_ms must be finite and at least 0"):
+            reranking.search("mouse", deadline_ms=deadline_ms)
+        with pytest.raises(ValueError, match="deadline_ms must be finite and at least 0"):
+            asyncio.run(reranking.asearch("mouse", deadline_ms=deadline_ms))
+
+
+def test_a_function_that_returns_too_few_vectors_is_refused(published: Path, tiny_model_folder: Path):
+    encoder = DualEncoder.open(EncoderConfig(model=str(tiny_model_folder)), RuntimeConfig(device="cpu"))
+    kept: list[int] = []
+
+    def encode(texts: Sequence[str]) -> FloatMatrix:
+        return encoder.encode_queries(texts)[: len(texts) - len(kept)]
+
+    engine = SearchEngine.open(published, encoder=encode)
+    kept.append(1)
+    with pytest.raises(VectorError, match=r"expected a vector for each of 2 queries, got 1 from encoder="):
+        engine.search_many(["mouse", "sofa"])
+
+
+@pytest.mark.parametrize("product_id", [["0003"], None, 3])
+def test_what_is_no_product_id_is_unknown_to_product_and_refused_by_similar(engine: SearchEngine, product_id: object):
+    with pytest.raises(KeyError):
+        engine.product(product_id)  # type: ignore[arg-type]
+    with pytest.raises(InvalidQuery, match="a product_id is a string, got"):
+        engine.similar(product_id)  # type: ignore[arg-type]
+
+
+def test_messages_about_a_megabyte_stay_short(engine: SearchEngine):
+    with pytest.raises(InvalidQuery, match="there is no product 'xxx") as caught:
+        engine.similar("x" * 1_000_000)
+    assert len(str(caught.value)) < 200
+    with pytest.raises(InvalidQuery, match="a column's name may have up to 1000 characters, got 1000000"):
+        engine.search("mouse", filters=[("x" * 1_000_000, "==", 1)])
 
 
 def test_a_deadline_with_room_changes_nothing(reranking: SearchEngine):

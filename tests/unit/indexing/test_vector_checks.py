@@ -37,8 +37,10 @@ def test_every_kind_of_bad_vector_is_named_with_its_product_and_counted():
         r"4 of 8 vectors cannot be indexed: 'p1' is not finite, 'p3' is zero, 'p4' has length 1\.5, "
         r"'p6' is not finite; encode them again"
     )
-    with pytest.raises(VectorError, match=message):
+    with pytest.raises(VectorError, match=message) as caught:
         check_vectors(vectors, names=names)
+    assert caught.value.positions == (1, 3, 4, 6)
+    assert caught.value.names == ("p1", "p3", "p4", "p6")
 
 
 def test_without_names_the_rows_are_numbered_from_the_first():

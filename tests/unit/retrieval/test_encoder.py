@@ -202,8 +202,9 @@ def test_vectors_that_are_not_finite_name_their_positions(tiny_model_folder):
     sofa = int(encoder.product_tokenizer.rows(["sofa"])[0][1])
     with torch.no_grad():
         encoder.model[0].auto_model.get_input_embeddings().weight[sofa] = torch.nan
-    with pytest.raises(VectorError, match=r"for 2 of 3 texts of a batch, at positions 0, 2; check the weights"):
+    with pytest.raises(VectorError, match=r"for 2 of 3 texts, at positions 0, 2; check the weights") as caught:
         encoder.encode_products(["sofa", "red mouse", "sofa"])
+    assert caught.value.positions == (0, 2)
     assert np.isfinite(encoder.encode_products(["red mouse"])).all()
 
 

@@ -213,3 +213,15 @@ def test_without_a_filter_there_is_no_condition_and_a_row_that_is_not_there_is_r
     assert table.conditions(None, 0) == []
     with pytest.raises(IndexError, match=r"row must be in \[0, 4\), got 4"):
         table.conditions([("price", "<", 9)], 4)
+
+
+def test_a_number_too_long_to_be_written_is_refused_in_words():
+    for value in (10**5000, [10**5000]):
+        with pytest.raises(InvalidQuery, match=r"or a yes/no value, got a value of type (int|list) that is too long"):
+            conjunctions([("price", "<", value)])
+
+
+def test_a_column_of_a_thousand_characters_is_looked_up_and_a_longer_one_is_refused():
+    assert conjunctions([("x" * 1000, "==", 1)]) == [[("x" * 1000, "==", 1)]]
+    with pytest.raises(InvalidQuery, match="a column's name may have up to 1000 characters, got 1001"):
+        conjunctions([("x" * 1001, "==", 1)])

@@ -65,6 +65,7 @@ def test_bad_cell_fails_with_file_column_row_and_count(tmp_path, cells, problem)
         "row 1 of products.parquet to row 4 of products.parquet):",
         f"  {tmp_path}/products.parquet",
         f"    {problem} (1 row: 3)",
+        *(["  of the products '002'"] if "product_id" not in cells else []),
         "Correct them, or set catalog.on_bad_rows=quarantine to set such rows aside.",
     ]
 
@@ -160,6 +161,35 @@ def test_message_puts_the_most_frequent_problem_first_and_shows_ten_rows_of_it(t
         "    title: empty (12 rows: 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...)",
         "    price: negative (1 row: 1)",
     ]
+
+
+def test_message_names_the_first_ten_products(tmp_path):
+    write_products(tmp_path, "jsonl", [{"product_id": f"p{n}", "title": ""} for n in range(12)])
+    with pytest.raises(SourceDataError, match=r"  of the products 'p0', 'p1', .*'p9', \.\.\.\nCorrect them"):
+        read(tabular(tmp_path, "jsonl"))
+
+
+def test_lists_nested_too_deeply_are_set_aside_and_kept_as_far_as_they_can_be(tmp_path):
+    deep = json.loads("[" * 450 + "]" * 450)
+    rows = [
+        {"product_id": "1", "title": "a", "attributes": {"sizes": [["S", ["M"]]]}},
+        {"product_id": "2", "title": "b", "attributes": {"sizes": deep}},
+        {"product_id": "3", "title": deep},
+    ]
+    write_products(tmp_path, "jsonl", rows)
+    catalog = tabular(tmp_path, "jsonl", on_bad_rows=BadRows.quarantine)
+    (product,) = read(catalog, quarantine=tmp_path / "bad.jsonl")
+    assert product.attributes == {"sizes": "S, M"}
+    assert catalog.report.problems == {
+        "sizes: lists nested more than 8 deep": 1,
+        "title: expected text, got a list": 1,
+    }
+    kept = [json.loads(line) for line in (tmp_path / "bad.jsonl").read_text().splitlines()]
+    assert [line["product_id"] for line in kept] == ["2", "3"]
+    cell, levels = kept[1]["values"]["title"], 0
+    while isinstance(cell, list):
+        (cell,), levels = cell, levels + 1
+    assert (levels, cell) == (31, "(nested too deeply to be kept)")
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
