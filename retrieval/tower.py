@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from indexing.errors import ConfigError
+from indexing.errors import ArtifactCorrupt, ConfigError
 from retrieval.config import EncoderConfig
 from retrieval.models import ModelModule, check_model_folder, read_optional_json
 
@@ -64,16 +64,27 @@ def read_settings(folder: Path, encoder: EncoderConfig) -> TowerSettings:
     Raises:
         ConfigError: When a length is more than the network has positions, or the folder is no text encoder.
         ArtifactUntrusted: See :func:`retrieval.models.check_model_folder`.
+        ArtifactCorrupt: When a file does not parse, or a setting in it is of another type.
     """
     modules = check_model_folder(folder)
+    try:
+        return _read_settings(folder, modules, encoder)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ArtifactCorrupt(
+            f"the settings of the model in {folder} have another shape than sentence-transformers writes: {error!r}; "
+            "save the model again"
+        ) from error
+
+
+def _read_settings(folder: Path, modules: tuple[ModelModule, ...], encoder: EncoderConfig) -> TowerSettings:
     own = read_optional_json(folder / "config_sentence_transformers.json")
     prompts: Mapping[str, str | None] = own.get("prompts") or {}
     query_max, product_max = _max_tokens(folder / modules[0].folder, encoder)
     pooling, prompt_pooled, pooled_width = _pooling(folder, modules)
     width = _output_width(folder, modules, pooled_width)
     return TowerSettings(
-        query_prompt=encoder.query_prompt or prompts.get("query") or "",
-        product_prompt=encoder.product_prompt or prompts.get("document") or "",
+        query_prompt=_text(encoder.query_prompt or prompts.get("query") or ""),
+        product_prompt=_text(encoder.product_prompt or prompts.get("document") or ""),
         query_max_tokens=query_max,
         product_max_tokens=product_max,
         pooling=pooling,
@@ -99,6 +110,12 @@ def _max_tokens(transformer: Path, encoder: EncoderConfig) -> tuple[int, int]:
                 f"encoder.{name}={length} is more than the {positions} positions of the model in {transformer}"
             )
     return lengths
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a prompt must be text, got {value!r}")
+    return value
 
 
 def longest_text(transformer: Path) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from indexing import storage
-from indexing.errors import ArtifactCorrupt, FingerprintMismatch
+from indexing.errors import ArtifactCorrupt, FingerprintMismatch, ShortlistError
 from indexing.storage import FileDigest
 from indexing.types import FloatMatrix, FloatVector
 from retrieval.products import ProductTable
@@ -143,7 +143,15 @@ def check_tower(canary: Canary, encode: Encode, *, cosine: float) -> float:
     Raises:
         FingerprintMismatch: Another dimension, or a cosine below ``cosine``.
     """
-    vectors = encode(list(canary.queries))
+    try:
+        vectors = encode(list(canary.queries))
+    except ShortlistError:
+        raise
+    except Exception as error:  # a vocabulary and a network that do not fit, for one: libraries have no error for that
+        raise FingerprintMismatch(
+            f"the query tower cannot encode the bundle's stored queries: {type(error).__name__}: {str(error)[:200]}; "
+            "open the bundle with the encoder it was built with, or rebuild"
+        ) from error
     if vectors.shape != canary.vectors.shape:
         raise FingerprintMismatch(
             f"the query tower gives vectors of {vectors.shape[1]} dimensions, the index has {canary.vectors.shape[1]}; "
@@ -152,7 +160,7 @@ def check_tower(canary: Canary, encode: Encode, *, cosine: float) -> float:
     smallest = float(np.min(np.sum(vectors * canary.vectors, axis=1)))
     if not smallest >= cosine:
         raise FingerprintMismatch(
-            f"the query tower does not reproduce the bundle's stored queries: smallest cosine {smallest:.4f}, at "
+            f"the query tower does not reproduce the bundle's stored queries: smallest cosine {smallest:.6f}, at "
             f"least {cosine} "
             "expected; open the bundle with the encoder and precision it was built with, or rebuild"
         )
@@ -209,7 +217,17 @@ def check_reranker(
     deviation = float(np.std([pair.score for pair in canary.pairs])) or 1.0
     worst = 0.0
     for pair in canary.pairs:
-        found = float(_scores(score, pair.query, [pair.product_id], products, template)[0])
+        if pair.product_id not in products:
+            raise ArtifactCorrupt(f"the stored pairs name product {pair.product_id!r}, which the version does not hold")
+        try:
+            found = float(_scores(score, pair.query, [pair.product_id], products, template)[0])
+        except ShortlistError:
+            raise
+        except Exception as error:  # as for the tower
+            raise FingerprintMismatch(
+                f"the cross-encoder cannot score the bundle's stored pairs: {type(error).__name__}: "
+                f"{str(error)[:200]}; rebuild with: shortlist build"
+            ) from error
         apart = abs(found - pair.score) / deviation
         if not apart <= spread:
             raise FingerprintMismatch(

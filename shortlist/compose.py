@@ -1,7 +1,9 @@
 """Turn a job's name and its overrides into a typed configuration, or into an error that says what was meant."""
 
+import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 from indexing.errors import ConfigError
@@ -27,6 +29,8 @@ def load_config(schema: type[Config], overrides: Sequence[str] = ()) -> Config:
     from omegaconf import OmegaConf
 
     job = next(name for name, registered in JOBS.items() if registered is schema)
+    for override in overrides:
+        _require_plain(override)
     composed = _compose(job, [_open(override) for override in overrides])
     try:
         built = OmegaConf.to_object(composed)
@@ -34,7 +38,20 @@ def load_config(schema: type[Config], overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(_plain(error)) from error
     if not isinstance(built, schema):
         raise TypeError(f"job {job!r} composed a {type(built).__name__}, expected {schema.__name__}")
+    for key, value in _leaves(built):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{key} must be a number, got {value}")
     return built
+
+
+def _leaves(config: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield every setting of a configuration and of the groups in it, with its key."""
+    for field in fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            yield from _leaves(value, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", value
 
 
 def _compose(job: str, overrides: Sequence[str]) -> Any:  # noqa: ANN401 - a DictConfig, which stays in this module
@@ -60,6 +77,15 @@ def _register() -> None:
     for group, schemas in GROUPS.items():
         for name, schema in schemas.items():
             store.store(group=group, name=f"schema_{name}", node=schema)
+
+
+def _require_plain(override: str) -> None:
+    """Refuse what Hydra would do beyond setting a value: look values up elsewhere, or configure itself."""
+    if "${" in override:
+        raise ConfigError(f"{override!r} holds an interpolation, which is not taken; write the value itself")
+    key = re.split(r"[=@]", override.lstrip("+~"), maxsplit=1)[0]
+    if re.split(r"[./]", key)[0] == "hydra":
+        raise ConfigError(f"unknown configuration key {key!r}: Hydra itself cannot be configured here")
 
 
 def _open(override: str) -> str:

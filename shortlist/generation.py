@@ -21,7 +21,7 @@ from rerank.config import CrossEncoderConfig, RerankerConfig
 from rerank.fingerprint import reranker_fingerprint
 from rerank.reranker import PassThrough, Ranked, Reranker, open_reranker, rerank
 from retrieval.config import EncoderConfig, FusionConfig, LexicalConfig, RuntimeConfig, TextConfig
-from retrieval.fingerprint import Fingerprint, differences, tower_fingerprint
+from retrieval.fingerprint import Fingerprint, differences, text_fields, tower_fingerprint
 from retrieval.products import Products, ProductTable
 from retrieval.retriever import Recall, Retriever
 from retrieval.runtime import set_threads
@@ -275,6 +275,7 @@ def _tower(
     beside: Generation | None,
 ) -> QueryTower | None:
     if callable(given):
+        _require_text(bundle, text)
         tower: QueryTower = CallableTower(given, int(bundle.manifest.vectors["dim"]))
     elif bundle.manifest.encoder is None:
         if given is not None:
@@ -329,6 +330,18 @@ def _shared_tower(bundle: Bundle, beside: Generation | None) -> QueryTower | Non
 def _tower_identity(bundle: Bundle) -> Fingerprint:
     """Return what the manifest says of the query tower; vectors that were brought along say more, of themselves."""
     return Fingerprint({name: value for name, value in bundle.manifest.fingerprint.items() if name != "vectors"})
+
+
+def _require_text(bundle: Bundle, text: TextConfig) -> None:
+    """Refuse a text template that the fingerprint does not know, where the rest of the tower is the caller's own."""
+    recorded = {name: value for name, value in bundle.manifest.fingerprint.items() if name in text_fields(text)}
+    found = {name: value for name, value in text_fields(text).items() if name in recorded}
+    different = differences(Fingerprint(recorded), Fingerprint(found))
+    if different:
+        raise FingerprintMismatch(
+            f"the text template of {bundle.manifest.version} is not the one its index was built with: "
+            f"{'; '.join(different)}. Rebuild with: shortlist build"
+        )
 
 
 def _reranker(

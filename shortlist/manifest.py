@@ -131,7 +131,7 @@ def parse_manifest(values: object, *, where: str) -> Manifest:
     """
     if not isinstance(values, dict) or "format" not in values:
         raise ArtifactCorrupt(f"{where} is not a manifest (a JSON object with a format was expected)")
-    if values["format"] != FORMAT:
+    if values["format"] != FORMAT or isinstance(values["format"], bool):
         raise ArtifactIncompatible(
             f"{where} has format {values['format']!r}, this release reads {FORMAT}; rebuild with: shortlist build"
         )
@@ -206,6 +206,9 @@ def _require_shapes(values: dict[str, Any], where: str) -> None:
         for key, kind in keys.items():
             if not isinstance(found.get(key), (int, float) if kind is float else kind):
                 raise ArtifactCorrupt(f"{where}: {part}.{key} must be of type {kind.__name__}, got {found.get(key)!r}")
+    for part in ("fingerprint", "reranker_fingerprint"):
+        if not all(isinstance(value, str) for value in values[part].values()):
+            raise ArtifactCorrupt(f"{where}: every field of {part} must be text")
     encoder = values["encoder"]
     if not (encoder is None or isinstance(encoder, dict)) or not isinstance(values["version"], str):
         raise ArtifactCorrupt(f"{where}: encoder must be an object or null, and version a string")

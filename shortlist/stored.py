@@ -3,7 +3,7 @@
 What an artefact says can only select among the schemas that this release registers, and fill their declared fields.
 """
 
-from dataclasses import fields
+from dataclasses import Field, fields
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -48,7 +48,22 @@ def thaw(group: str, stored: dict[str, Any], expected: type[Config]) -> Config:
     if not set(values) <= known:
         raise ArtifactUntrusted(f"{group} {stored['kind']} holds unknown keys {sorted(set(values) - known)}")
     try:
+        for field in fields(schema):
+            if field.name in values:
+                _require_type(field, values[field.name])
         built: Config = schema(**values)
     except (TypeError, ValueError) as error:
         raise ArtifactIncompatible(f"{group} {stored['kind']} in the artefact cannot be used: {error}") from error
     return built
+
+
+def _require_type(field: "Field[Any]", value: object) -> None:
+    """Refuse a value of another type than the schema declares; its own checks compare numbers and would not notice."""
+    declared = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+    if declared == "list":
+        fits = isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+    else:
+        kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+        fits = isinstance(value, kinds.get(declared, (object,))) and (declared == "bool" or not isinstance(value, bool))
+    if not fits:
+        raise TypeError(f"{field.name} must be of type {declared}, got {value!r:.100}")

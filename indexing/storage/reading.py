@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 import os
 import stat
 from collections import Counter
@@ -79,13 +80,14 @@ def parse_json(content: bytes, *, where: Path, foreign: bool = False) -> Any:  #
 
     Raises:
         ArtifactCorrupt: If it is not UTF-8 or not strict JSON: NaN and Infinity are not, nor a key that comes twice
-            (which of the two counts is every parser's own choice), nor a whole number beyond 64 bits.
+            (which of the two counts is every parser's own choice), nor a number beyond 64 bits.
     """
     try:
         return json.loads(
             content.decode("utf-8"),
             parse_constant=_refuse_constant,
             parse_int=int if foreign else _int64,
+            parse_float=_finite,
             object_pairs_hook=_without_duplicates,
         )
     except (ValueError, RecursionError) as error:
@@ -200,6 +202,13 @@ def digest_open(descriptor: int) -> FileDigest:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits} is beyond the numbers of 64 bits")
+    return number
 
 
 def _int64(digits: str) -> int:

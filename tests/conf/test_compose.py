@@ -155,6 +155,10 @@ def test_the_demo_takes_overrides_of_both_trainers():
         ("runtime.device=tpu", "runtime.device must be auto, cpu or cuda, got 'tpu'"),
         ("reranker=cross_encoder", "reranker.model is required: give reranker.model=VALUE"),
         ("nonsense", "'nonsense' is not of the form key=value"),
+        ("encoder.query_prompt=${oc.env:HOME}", "holds an interpolation, which is not taken"),
+        ("hydra.run.dir=/tmp/x", "unknown configuration key 'hydra.run.dir': Hydra itself cannot be configured"),
+        ("+hydra/launcher=basic", "unknown configuration key 'hydra/launcher'"),
+        ("fusion.dense=inf", "fusion.dense must be a number, got inf"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_the_key_and_a_suggestion(override: str, message: str):

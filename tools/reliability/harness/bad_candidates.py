@@ -87,10 +87,9 @@ class Draft:
         else:
             storage.replace_bytes(path, content)
 
-    def fit(self) -> None:
-        """Make the index's record, the manifest and CURRENT say what the files are now."""
-        record = self.folder / "index" / "index.json"
-        if record.is_file():
+    def fit(self, *, index: bool = True) -> None:
+        """Make the index's record (unless it is what was harmed), the manifest and CURRENT say what the files are."""
+        if index and _is_json(self.folder / "index" / "index.json"):
             self.change_json("index/index.json", self._fit_record)
         paths = [path for path in sorted(self.folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
         files = {path.relative_to(self.folder).as_posix(): asdict(storage.digest(path)) for path in paths}
@@ -318,7 +317,7 @@ def encoder_weights_are_others(draft: Draft) -> None:
 def encoder_weights_are_others_and_the_fingerprint_fits(draft: Draft) -> None:
     _change_weights(draft, "encoder", lambda words: words[::-1])
     draft.fit()
-    draft.fit_fingerprint(_fingerprint_of(draft))
+    draft.fit_fingerprint(fingerprint_of(draft))
 
 
 @bad("fingerprint_mismatch")
@@ -366,7 +365,7 @@ def reranker_brings_a_pickle(draft: Draft) -> None:
 def reranker_weights_are_not_numbers(draft: Draft) -> None:
     _change_weights(draft, "reranker", lambda words: words * float("nan"))
     draft.fit()
-    _fit_reranker(draft)
+    fit_reranker(draft)
 
 
 @bad("fingerprint_mismatch")
@@ -379,7 +378,7 @@ def reranker_weights_are_others(draft: Draft) -> None:
 def reranker_weights_are_others_and_the_fingerprint_fits(draft: Draft) -> None:
     _change_weights(draft, "reranker", lambda words: words[::-1])
     draft.fit()
-    _fit_reranker(draft)
+    fit_reranker(draft)
 
 
 @bad("fingerprint_mismatch")
@@ -477,6 +476,13 @@ def canary_holds_no_queries(draft: Draft) -> None:
     draft.fit()
 
 
+def _is_json(path: Path) -> bool:
+    try:
+        return isinstance(json.loads(path.read_bytes()), dict)
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
 def _count(draft: Draft) -> int:
     return int(json.loads((draft.folder / "index" / "index.json").read_bytes())["distinct"])
 
@@ -513,7 +519,8 @@ def _change_weights(draft: Draft, model: str, change: Callable[[Any], Any]) -> N
     save_file(tensors, path, metadata={"format": "pt"})
 
 
-def _fingerprint_of(draft: Draft) -> dict[str, str]:
+def fingerprint_of(draft: Draft) -> dict[str, str]:
+    """Return the fingerprint of the encoder as it lies in the draft."""
     from retrieval.config import EncoderConfig, TextConfig
     from retrieval.fingerprint import tower_fingerprint
     from shortlist.stored import thaw
@@ -523,7 +530,8 @@ def _fingerprint_of(draft: Draft) -> dict[str, str]:
     return dict(tower_fingerprint(draft.folder / "encoder", encoder, text).fields)
 
 
-def _fit_reranker(draft: Draft) -> None:
+def fit_reranker(draft: Draft) -> None:
+    """Make the manifest say what the cross-encoder's fingerprint is now."""
     from rerank.config import CrossEncoderConfig
     from rerank.fingerprint import reranker_fingerprint
     from shortlist.stored import thaw
