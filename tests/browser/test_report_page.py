@@ -1,6 +1,7 @@
 """report.html in a browser: it asks for nothing, complains of nothing, fits a desk and a phone, and can be read."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -441,6 +442,19 @@ def test_the_keyboard_reaches_a_query_and_opens_it(show: Show, pages: dict[str, 
     assert page.run(f"{second}.open") is True
     outline = page.run(f"getComputedStyle({second}.querySelector('summary')).outlineStyle")
     assert outline == "solid"
+
+
+def test_tables_stay_tables_for_a_screen_reader_where_a_phone_shows_cards(show: Show, pages: dict[str, Path]):
+    """A style that turns rows into a grid may take away what they are."""
+
+    def roles(width: int) -> Counter[str]:
+        nodes = show(pages["full"], width=width).send("Accessibility.getFullAXTree")["nodes"]
+        return Counter(node["role"]["value"] for node in nodes if not node["ignored"])
+
+    desk, phone = roles(1280), roles(360)
+    kinds = ("table", "row", "rowheader", "columnheader", "cell")
+    assert desk["cell"] > desk["row"] > desk["table"] > 10
+    assert [phone[kind] for kind in kinds] == [desk[kind] for kind in kinds]
 
 
 # --- what is there and what is not ------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from shortlist.evaluation.changes import Changes, SystemChange
 from shortlist.evaluation.figures import p_text, signed
 from shortlist.evaluation.page.bars import axis_row, difference_row
+from shortlist.evaluation.page.cost_plot import ms
 from shortlist.evaluation.page.overview import moment
 from shortlist.evaluation.page.svg import nice_ticks
 from shortlist.evaluation.page.systems import between
@@ -118,9 +119,7 @@ def _counts(found: Comparison) -> str:
 
 
 def _latency(change: SystemChange) -> str:
-    before, now = (
-        "not measured" if p50 is None else f"{p50:.1f} ms" for p50 in (change.p50_before_ms, change.p50_now_ms)
-    )
+    before, now = ("not measured" if p50 is None else ms(p50) for p50 in (change.p50_before_ms, change.p50_now_ms))
     return "" if before == now == "not measured" else f"p50 {before}, now {now}"
 
 

@@ -7,6 +7,8 @@ from shortlist.evaluation.cost.records import Latency
 from shortlist.evaluation.page.svg import legend_marker
 from shortlist.evaluation.page.tables import NumberTable
 
+_SPACE = "\u00a0"  # a line does not break between a number and its unit
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CostPlot:
@@ -36,7 +38,8 @@ def legend_of(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 def ms(value: float) -> str:
     """Write milliseconds with as many decimals as they deserve."""
-    return f"{value:.2f} ms" if value < 10 else f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms"
+    written = f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+    return f"{written}{_SPACE}ms"
 
 
 def p50(latency: Latency) -> str:
@@ -48,5 +51,5 @@ def bytes_text(count: int) -> str:
     """Write a number of bytes in the unit that fits."""
     for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if abs(count) >= size:
-            return f"{count / size:,.1f} {unit}".replace("-", "−")
-    return f"{count} B"
+            return f"{count / size:,.1f}{_SPACE}{unit}".replace("-", "−")
+    return f"{count}{_SPACE}B"

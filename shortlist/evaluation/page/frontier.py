@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from shortlist.evaluation.cost.records import Frontier, FrontierPoint
 from shortlist.evaluation.figures import latency_ms, signed
+from shortlist.evaluation.page.axes import linear_axis, log_axis
 from shortlist.evaluation.page.cost_plot import CostPlot, bytes_text, legend_of, ms, p50
-from shortlist.evaluation.page.points import Point, Series, linear_axis, log_axis, point_plot
+from shortlist.evaluation.page.points import Point, Series, point_plot
 from shortlist.evaluation.page.tables import NumberTable
 from shortlist.evaluation.records import Evaluation
 
@@ -18,7 +19,7 @@ def systems_plot(evaluation: Evaluation) -> CostPlot | None:
     primary = evaluation.primary
     series = [
         Series(
-            result.name,
+            number - 1,
             [
                 Point(
                     x=times["p50"],
@@ -67,8 +68,8 @@ def frontier_plot(frontier: Frontier) -> CostPlot:
     pins = {point.name: str(number) for number, point in enumerate(optimal, start=1)}
     systems = list(dict.fromkeys(point.system for point in frontier.points))
     series = [
-        Series(system, [_frontier_point(p, pins.get(p.name, "")) for p in frontier.points if p.system == system])
-        for system in systems
+        Series(number, [_frontier_point(p, pins.get(p.name, "")) for p in frontier.points if p.system == system])
+        for number, system in enumerate(systems)
     ]
     named = {point.name: point for point in frontier.points}
     return CostPlot(

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from shortlist.evaluation.cost.records import FilteredPoint, IndexCurve, IndexPoint
 from shortlist.evaluation.figures import counted
+from shortlist.evaluation.page.axes import log_axis, recall_axis
 from shortlist.evaluation.page.cost_plot import CostPlot, legend_of, ms, p50
-from shortlist.evaluation.page.points import Point, Series, log_axis, point_plot, share_axis
+from shortlist.evaluation.page.points import Point, Series, point_plot
 from shortlist.evaluation.page.tables import NumberTable
 
 
@@ -21,8 +22,8 @@ def indexes_plot(curves: Sequence[IndexCurve]) -> CostPlot | None:
     chosen = [(curve, point) for curve in curves for point in curve.points if point.chosen]
     pins = {id(point): str(number) for number, (_, point) in enumerate(chosen, start=1)}
     series = [
-        Series(name, [_index_point(curve, point, pins.get(id(point), "")) for point in curve.points], joined=True)
-        for name, curve in zip(names, curves, strict=True)
+        Series(number, [_index_point(curve, point, pins.get(id(point), "")) for point in curve.points], joined=True)
+        for number, curve in enumerate(curves)
     ]
     points = [point for one in series for point in one.points]
     first = curves[0]
@@ -36,7 +37,7 @@ def indexes_plot(curves: Sequence[IndexCurve]) -> CostPlot | None:
         legend=legend_of(names),
         plot=point_plot(
             series,
-            x=share_axis(f"recall@{first.k} against exact search", [point.x for point in points]),
+            x=recall_axis(f"recall@{first.k} against exact search", [point.x for point in points]),
             y=log_axis("queries per second", [point.y for point in points]),
             title="Recall against queries per second of every index; the numbers follow",
         ),
@@ -81,28 +82,16 @@ def filters_plot(points: Sequence[FilteredPoint]) -> CostPlot | None:
     """Draw recall against the share that filters leave; ``None`` when none was measured."""
     if not points:
         return None
-    names = list(dict.fromkeys(_filtered(point) for point in points))
-    series = [
-        Series(
-            name,
-            sorted(
-                (
-                    Point(x=p.share, y=p.recall, title=f"{p.kind}, {p.label}: recall {p.recall:.4f}")
-                    for p in points
-                    if _filtered(p) == name
-                ),
-                key=lambda point: point.x,
-            ),
-            joined=True,
-        )
-        for name in names
-    ]
+    names = list(dict.fromkeys(_kind(point.kind, point.own) for point in points))
+    curves = dict.fromkeys((_kind(point.kind, point.own), point.filter) for point in points)
+    series = [Series(names.index(kind), _filtered(points, kind, filter_), joined=True) for kind, filter_ in curves]
     wrong = [point for point in points if point.violations or point.short]
     return CostPlot(
         title="Recall under filters",
         notes=(
             f"Recall of the exact first {points[0].k} among the products that a filter leaves, by their share of the "
-            f"catalogue, on {points[0].queries:,} queries.",
+            f"catalogue, on {points[0].queries:,} queries. Filled marks: the filter draws at random; outlines: it "
+            "leaves products that are alike.",
             f"{counted(len(wrong), 'filter', 'filters')} returned what they exclude, or too few: see the numbers."
             if wrong
             else "No product that a filter excludes was returned, and no answer was short.",
@@ -111,7 +100,7 @@ def filters_plot(points: Sequence[FilteredPoint]) -> CostPlot | None:
         plot=point_plot(
             series,
             x=log_axis("share of the catalogue that passes", [point.share for point in points]),
-            y=share_axis(f"recall@{points[0].k}", [point.recall for point in points]),
+            y=recall_axis(f"recall@{points[0].k}", [point.recall for point in points]),
             title="Recall by share of the catalogue that passes the filter; the numbers follow",
         ),
         pinned=(),
@@ -119,8 +108,19 @@ def filters_plot(points: Sequence[FilteredPoint]) -> CostPlot | None:
     )
 
 
-def _filtered(point: FilteredPoint) -> str:
-    return f"{_kind(point.kind, point.own)}, {point.filter} filter"
+def _filtered(points: Sequence[FilteredPoint], kind: str, filter_: str) -> list[Point]:
+    """Return the points of one curve from the strictest filter on."""
+    found = [
+        Point(
+            x=point.share,
+            y=point.recall,
+            hollow=filter_ != "random",
+            title=f"{point.kind}, {point.label}: recall {point.recall:.4f}",
+        )
+        for point in points
+        if (_kind(point.kind, point.own), point.filter) == (kind, filter_)
+    ]
+    return sorted(found, key=lambda point: point.x)
 
 
 def _filter_table(points: Sequence[FilteredPoint]) -> NumberTable:

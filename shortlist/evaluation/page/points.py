@@ -1,42 +1,15 @@
 """A plot of points and curves in two dimensions."""
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import pairwise
 
-from shortlist.evaluation.page.svg import colour, frame, label, log_ticks, marker, nice_ticks, plain
+from shortlist.evaluation.page.axes import Axis
+from shortlist.evaluation.page.svg import colour, frame, marker
 
 _TOP, _BOTTOM = 22, 42  # pixels for the upper axis' title, and for tick labels and title of the lower one
 _LEFT, _RIGHT = 12.0, 95.0  # per cent; labels of the upright axis stand left of the first, also on a phone
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """One direction of a plot.
-
-    Attributes:
-        title: What it shows, with the unit.
-        ticks: Rising; the first and the last are its ends.
-        is_log: Equal factors are equally far apart.
-        text: Writes a tick.
-    """
-
-    title: str
-    ticks: Sequence[float]
-    is_log: bool
-    text: Callable[[float], str]
-
-    def holds(self, value: float) -> bool:
-        """Tell whether a value has a place."""
-        return value > 0 or not self.is_log
-
-    def share(self, value: float) -> float:
-        """Return where a value lies between the ends: 0 to 1."""
-        scale: Callable[[float], float] = math.log if self.is_log else float
-        first, last = scale(self.ticks[0]), scale(self.ticks[-1])
-        return (scale(value) - first) / (last - first)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,28 +37,17 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Points of one kind: they share shape and colour, and a line when ``joined``."""
+    """Points of one kind.
 
-    name: str
-    points: Sequence[Point] = field(default_factory=tuple)
+    Attributes:
+        number: Decides shape and colour; a legend lists them from 0.
+        points: The points.
+        joined: A line joins them, in their order.
+    """
+
+    number: int
+    points: Sequence[Point]
     joined: bool = False
-
-
-def linear_axis(title: str, values: Sequence[float]) -> Axis:
-    """Return an axis with round ticks around the values."""
-    ticks = nice_ticks(min(values), max(values))
-    return Axis(title, ticks, False, lambda tick: label(tick, ticks))
-
-
-def share_axis(title: str, values: Sequence[float]) -> Axis:
-    """Return an axis for shares that are mostly high, such as recall: it ends at 1, and begins at .9 or lower."""
-    return linear_axis(title, [1.0, 0.9, *values])
-
-
-def log_axis(title: str, values: Sequence[float]) -> Axis:
-    """Return an axis of powers around the values above 0; others have no place on it."""
-    shown = [value for value in values if value > 0] or [1.0]
-    return Axis(title, log_ticks(min(shown), max(shown)), True, plain)
 
 
 def point_plot(
@@ -101,7 +63,7 @@ def point_plot(
     """Draw series of points; one at 0 or below has no place on a logarithmic axis and is left out.
 
     Args:
-        series: The number of a series decides its shape; joined ones are joined in the order of their points.
+        series: What is drawn.
         x: The level axis.
         y: The upright one.
         title: What a screen reader says.
@@ -115,9 +77,11 @@ def point_plot(
     if diagonal:
         parts.append(plane.line("zero", (x.ticks[0], y.ticks[0]), (x.ticks[-1], y.ticks[-1])))
     parts += [plane.line("trail", (a.x, a.y), (b.x, b.y)) for a, b in pairwise(trail)]
-    for number, one in enumerate(series):
+    for one in series:
         if one.joined:
-            parts += [plane.line(f"curve {colour(number)}", (a.x, a.y), (b.x, b.y)) for a, b in pairwise(one.points)]
+            parts += [
+                plane.line(f"curve {colour(one.number)}", (a.x, a.y), (b.x, b.y)) for a, b in pairwise(one.points)
+            ]
     return frame([*parts, *_marks(plane, series)], height, title)
 
 
@@ -164,7 +128,7 @@ def _tick(left: str, top: float, anchor: str, text: str) -> str:
 
 def _marks(plane: _Plane, series: Sequence[Series]) -> list[str]:
     """Draw outlines first and labels last, so that what counts lies on top."""
-    numbered = [(number, point) for number, one in enumerate(series) for point in one.points]
+    numbered = [(one.number, point) for one in series for point in one.points]
     numbered.sort(key=lambda pair: not pair[1].hollow)
     reaches = [
         plane.line("reach", (point.x, point.low), (point.x, point.high))

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from shortlist.evaluation.page.axes import linear_axis
 from shortlist.evaluation.page.bars import shares_row
 from shortlist.evaluation.page.grades import Shades
 from shortlist.evaluation.page.overview import leader
-from shortlist.evaluation.page.points import Point, Series, linear_axis, point_plot
+from shortlist.evaluation.page.points import Point, Series, point_plot
 from shortlist.evaluation.page.tables import NumberTable
 from shortlist.evaluation.records import Evaluation
 from shortlist.evaluation.scores import ScoreBin, ScoreProfile
@@ -136,7 +137,7 @@ def _diagram(profile: ScoreProfile) -> str:
     )
     axes = (linear_axis(title, [0.0, 1.0]) for title in ("mean score", f"share with grade {profile.good} or more"))
     return point_plot(
-        [Series("", points, joined=True)],
+        [Series(0, points, joined=True)],
         x=next(axes),
         y=next(axes),
         title="Reliability diagram: mean score against the share of good products; the numbers follow",

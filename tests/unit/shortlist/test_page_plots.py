@@ -6,8 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from shortlist.evaluation.page.axes import linear_axis, log_axis, recall_axis
 from shortlist.evaluation.page.bars import MOST_BARS, axis_row, difference_row, gain_bars, interval_row, shares_row
-from shortlist.evaluation.page.points import Point, Series, linear_axis, log_axis, point_plot, share_axis
+from shortlist.evaluation.page.points import Point, Series, point_plot
 from shortlist.evaluation.page.svg import frame, label, legend_marker, log_ticks, nice_ticks, plain, signed_label
 
 TICKS = [0.4, 0.5, 0.6, 0.7, 0.8]
@@ -102,7 +103,7 @@ def plot_of(*series, **options):
 
 
 def test_a_point_is_carried_to_its_place_with_its_interval():
-    plot = plot_of(Series("a", [Point(x=0.5, y=0.25, low=0.0, high=0.5, title="<b>", label="1")]))
+    plot = plot_of(Series(0, [Point(x=0.5, y=0.25, low=0.0, high=0.5, title="<b>", label="1")]))
     _, mark, pin = parts_of(plot, "svg")
     assert (mark.get("x"), mark.get("y")) == (pin.get("x"), pin.get("y")) == ("53.50%", "199.0")
     assert [title.text for title in mark.iter("title")] == ["<b>"]
@@ -113,7 +114,7 @@ def test_a_point_is_carried_to_its_place_with_its_interval():
 
 def test_labels_of_points_that_lie_together_take_different_sides():
     points = [Point(x=0.5 + n / 1000, y=0.5, title="", label=str(n)) for n in range(4)]
-    pins = parts_of(plot_of(Series("a", points)), "text", "pin")
+    pins = parts_of(plot_of(Series(0, points)), "text", "pin")
     assert [(pin.text, pin.get("x"), pin.get("y")) for pin in pins] == [
         ("0", "8", "-7"), ("1", "-8", "-7"), ("2", "8", "16"), ("3", "-8", "16"),
     ]  # fmt: skip
@@ -121,18 +122,23 @@ def test_labels_of_points_that_lie_together_take_different_sides():
 
 def test_a_point_without_a_place_on_a_logarithmic_axis_is_left_out():
     points = [Point(x=x, y=0.5, title=str(x)) for x in (0.0, 1.0, 10.0)]
-    plot = plot_of(Series("a", points), x=log_axis("ms", [0.0, 1.0, 10.0]))
+    plot = plot_of(Series(0, points), x=log_axis("ms", [0.0, 1.0, 10.0]))
     assert [title.text for title in parts_of(plot, "title")] == ["1.0", "10.0"]
     assert list(log_axis("ms", [0.0]).ticks) == [1.0, 2.0]
 
 
-def test_an_axis_of_shares_ends_at_one():
-    assert list(share_axis("recall", [1.0, 1.0]).ticks)[-1] == 1.0
-    assert list(share_axis("recall", [0.31]).ticks)[-1] == 1.0
+def test_an_axis_of_recall_gives_halved_misses_equal_steps_and_ends_at_one():
+    axis = recall_axis("recall", [0.81, 1.0])
+    assert list(axis.ticks) == [0.8, 0.9, 0.95, 0.99, 0.999, 1.0]
+    assert axis.share(0.95) - axis.share(0.9) == pytest.approx(axis.share(0.9) - axis.share(0.8), rel=0.02)
+    assert (axis.share(0.8), axis.share(1.0)) == (0.0, 1.0)
+    assert [axis.text(tick) for tick in axis.ticks] == ["0.8", "0.9", "0.95", "0.99", "0.999", "1"]
+    assert list(recall_axis("recall", [1.0, 1.0]).ticks) == [0.9, 0.95, 0.99, 0.999, 1.0]
+    assert list(recall_axis("recall", [0.0]).ticks) == [0.0, 0.5, 0.8, 0.9, 0.99, 0.999, 1.0]
 
 
 def test_series_differ_in_shape_and_not_in_colour_alone():
-    plot = plot_of(*(Series(str(n), [Point(x=0.5, y=0.5, title="")]) for n in range(6)))
+    plot = plot_of(*(Series(n, [Point(x=0.5, y=0.5, title="")]) for n in range(6)))
     marks = [group for group in parts_of(plot, "g") if group.get("class", "").startswith("s")]
     shapes = [ElementTree.tostring(next(iter(group))) for group in marks]
     assert len(set(shapes)) == 6
@@ -142,18 +148,18 @@ def test_series_differ_in_shape_and_not_in_colour_alone():
 
 def test_joined_points_are_a_curve_in_their_order_and_hollow_ones_an_outline():
     points = [Point(x=x, y=x, title="", hollow=x > 0) for x in (0.0, 0.5, 1.0)]
-    plot = plot_of(Series("a", points, joined=True))
+    plot = plot_of(Series(0, points, joined=True))
     assert [(line.get("x1"), line.get("x2")) for line in parts_of(plot, "line", "curve")] == [
         ("12.00%", "53.50%"),
         ("53.50%", "95.00%"),
     ]
     assert len(parts_of(plot, "g", "hollow")) == 2
-    assert parts_of(plot_of(Series("a", points)), "line", "curve") == []
+    assert parts_of(plot_of(Series(0, points)), "line", "curve") == []
 
 
 def test_outlines_lie_below_what_is_filled_and_a_trail_below_both():
     filled, outline = Point(x=0.2, y=0.2, title="filled"), Point(x=0.8, y=0.8, title="outline", hollow=True)
-    plot = plot_of(Series("a", [filled]), Series("b", [outline]), trail=[filled, outline])
+    plot = plot_of(Series(0, [filled]), Series(1, [outline]), trail=[filled, outline])
     assert [title.text for title in parts_of(plot, "title")] == ["outline", "filled"]
     (line,) = parts_of(plot, "line", "trail")
     assert (line.get("x1"), line.get("x2")) == ("28.60%", "78.40%")

@@ -151,7 +151,7 @@ def test_what_moved_is_said_in_a_sentence_with_what_chance_has_to_do_with_it():
     first, second = section.systems
     assert (first.before, first.now, first.difference) == ("0.5000", "0.5500", "+0.050")
     assert first.detail == "+0.030 to +0.070, p = .001; 40 better, 0 equal, 0 worse"
-    assert first.latency == "p50 2.0 ms, now not measured"
+    assert first.latency == "p50 2.00\u00a0ms, now not measured"
     assert 'class="gain"' in first.bar
     assert 'class="loss faint"' in second.bar
 
@@ -264,10 +264,10 @@ def section_of(report):
 def test_the_frontier_is_numbered_by_rising_latency_and_the_rest_is_outlined():
     frontier = section_of(cost_report()).plots[0]
     assert frontier.pinned == (
-        "fast: 0.600, p50 1.00 ms, p95 3.00 ms",
-        "slow: 0.800, p50 9.00 ms (noisy), p95 3.00 ms",
+        "fast: 0.600, p50 1.00\u00a0ms, p95 3.00\u00a0ms",
+        "slow: 0.800, p50 9.00\u00a0ms (noisy), p95 3.00\u00a0ms",
     )
-    assert "The best is slow (0.8000, p50 9.00 ms); every faster one is shown to be worse." in frontier.notes
+    assert "The best is slow (0.8000, p50 9.00\u00a0ms); every faster one is shown to be worse." in frontier.notes
     assert frontier.plot.count("hollow") == 1
     assert frontier.plot.count('class="trail"') == 1
     rows = {row[0]: row for row in frontier.tables[0].rows}
@@ -281,7 +281,7 @@ def test_the_frontier_is_numbered_by_rising_latency_and_the_rest_is_outlined():
 def test_a_faster_way_that_is_not_shown_to_be_worse_is_named():
     frontier = replace(cost_report().frontier, cheapest_as_good="fast")
     notes = section_of(cost_report(frontier=frontier)).plots[0].notes
-    assert notes[1].endswith("the fastest not shown to be worse is fast (0.6000, p50 1.00 ms).")
+    assert notes[1].endswith("the fastest not shown to be worse is fast (0.6000, p50 1.00\u00a0ms).")
 
 
 def test_filters_that_leave_nothing_are_in_the_table_and_not_in_the_plot():
@@ -297,17 +297,17 @@ def test_filters_that_leave_nothing_are_in_the_table_and_not_in_the_plot():
 def test_the_machine_its_noise_its_memory_and_what_is_missing_are_said():
     section = section_of(cost_report())
     machine, noise = section.notes
-    assert machine.startswith("a processor, 1 core, 2.0 GiB of memory, Linux; models on cpu, 2 threads;")
+    assert machine.startswith("a processor, 1 core, 2.0\u00a0GiB of memory, Linux; models on cpu, 2 threads;")
     assert "USD 0.09 an hour for 2 cores (a source), 50% used; a formula." in machine
     assert "1 of 3 points are marked noisy (a rule)" in noise
-    assert section.memory.total == "5.5 MiB"
-    assert section.memory.rows[1].detail == "−512.0 KiB + 2.0 MiB"
+    assert section.memory.total == "5.5\u00a0MiB"
+    assert section.memory.rows[1].detail == "−512.0\u00a0KiB + 2.0\u00a0MiB"
     assert section.missing == ("hybrid_rerank: no reranker",)
 
 
 def test_without_a_measurement_the_systems_own_latencies_are_drawn():
     section = cost(evaluation_of())
-    assert [plot.pinned for plot in section.plots] == [("old: 0.793, p50 4.00 ms, p95 4.00 ms",)]
+    assert [plot.pinned for plot in section.plots] == [("old: 0.793, p50 4.00\u00a0ms, p95 4.00\u00a0ms",)]
     assert (section.memory, section.notes, section.missing) == (None, (), ())
     assert cost(evaluation_of(new=SystemRun(ranked(OLD)))) is None
 
@@ -319,13 +319,18 @@ def test_parts_that_were_not_measured_are_left_out():
 
 
 def test_milliseconds_and_bytes_are_written_for_people():
-    assert [ms(value) for value in (0.049, 9.99, 25.06, 1234.4)] == ["0.05 ms", "9.99 ms", "25.1 ms", "1,234 ms"]
+    assert [ms(value) for value in (0.049, 9.99, 25.06, 1234.4)] == [
+        "0.05\u00a0ms",
+        "9.99\u00a0ms",
+        "25.1\u00a0ms",
+        "1,234\u00a0ms",
+    ]
     assert [bytes_text(count) for count in (0, 1023, 2**10, 5 * 2**20, 3 * 2**30)] == [
-        "0 B",
-        "1023 B",
-        "1.0 KiB",
-        "5.0 MiB",
-        "3.0 GiB",
+        "0\u00a0B",
+        "1023\u00a0B",
+        "1.0\u00a0KiB",
+        "5.0\u00a0MiB",
+        "3.0\u00a0GiB",
     ]
 
 
