@@ -332,18 +332,18 @@ class SearchEngine(Serving):
         """Hold sampled queries against exact search in the background, and raise an alarm when recall has fallen.
 
         What :meth:`search`, :meth:`search_many` and :meth:`asearch` get from the dense index is checked as a build
-        checks it, on the generation that answered, filters included. When another generation serves, the watch begins
-        anew. A query is handed over or dropped and counted; no search waits for a check.
+        checks it, on the generation that answered, filters included. When another version serves, the watch begins
+        anew; upserts and deletes do not make it. A query is handed over or dropped and counted; no search waits for it.
 
         Args:
             target: Recall at ``k`` that queries should have in the mean, in (0, 1); by default that of a build.
             k: Cut-off; for a query that asked for fewer candidates, their number.
             sample: Probability that a query is checked, in (0, 1].
-            alpha: Probability of an alarm, ever, about a generation whose recall never falls below the target; and of
+            alpha: Probability of an alarm, ever, about a version whose recall never falls below the target; and of
                 a confidence sequence that is ever wrong.
             load: Largest share of one core that the checks may take, in (0, 1].
             seed: Of the sampling.
-            on_alarm: Called with the state, once per generation, in the watch's own thread; what it raises is logged.
+            on_alarm: Called with the state, once per version, in the watch's own thread; what it raises is logged.
 
         Returns:
             The watch, running; close it, or use it as a context manager. Closing the engine closes it.

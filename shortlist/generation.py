@@ -125,6 +125,11 @@ class Generation:
         return replace(self, retriever=self.retriever.observed(observe))
 
     @property
+    def version(self) -> str:
+        """Name of the bundle version below, whatever the journal has brought on top."""
+        return self.bundle.manifest.version
+
+    @property
     def alive(self) -> BoolVector | None:
         """Rows whose products are there, bool [n]; ``None`` when all are."""
         there = self.products.there

@@ -31,12 +31,12 @@ class Searched(Protocol):
     """What the watch needs of a generation."""
 
     @property
-    def name(self) -> str:
-        """The version's name."""
+    def version(self) -> str:
+        """Name of its bundle version."""
 
     @property
     def vectors(self) -> Vectors:
-        """The exact vectors behind its dense index."""
+        """The exact vectors behind its dense index, n rows."""
 
     @property
     def alive(self) -> BoolVector | None:
@@ -45,12 +45,12 @@ class Searched(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RecallState:
-    """What a watch knows about one generation.
+    """What a watch knows about one bundle version.
 
     Every sampled query is ``checked``, ``empty``, ``failed`` or ``dropped``, or still ``waiting``.
 
     Attributes:
-        generation: Version that these numbers are about; another version begins anew.
+        version: What these numbers are about. Another version begins anew; upserts and deletes do not.
         since: When they began, UTC.
         k: Cut-off of the recall.
         target: Recall below which there is an alarm.
@@ -68,7 +68,7 @@ class RecallState:
         alarm: Whether the evidence has ever reached 1 / alpha.
     """
 
-    generation: str
+    version: str
     since: datetime
     k: int
     target: float
@@ -109,14 +109,14 @@ class RecallWatch:
         """Start the thread.
 
         Args:
-            current: Returns the generation that serves now, which is the one watched.
+            current: Returns the generation that serves now, whose version is the one watched.
             target: See ``SearchEngine.watch_recall``, as for those that follow.
             k: Cut-off.
             sample: Probability of a check.
             alpha: Probability of a false alarm.
             load: Largest share of one core.
             seed: Of the sampling.
-            on_alarm: Called once per generation, in the watch's thread; what it raises is logged.
+            on_alarm: Called once per version, in the watch's thread; what it raises is logged.
             on_close: Called when the watch is closed.
 
         Raises:
@@ -131,7 +131,7 @@ class RecallWatch:
         self._changed = threading.Condition()  # guards what follows
         self._samples: deque[_Sample] = deque()
         self._checking = self._closed = False
-        self._tally = _Tally(current().name, target=target, alpha=alpha)
+        self._tally = _Tally(current().version, target=target, alpha=alpha)
         self._thread = threading.Thread(target=self._work, name="shortlist-recall-watch", daemon=True)
         self._thread.start()
 
@@ -139,7 +139,7 @@ class RecallWatch:
         """Take what the dense index was asked and answered, keep samples of it, and never wait for a check.
 
         Args:
-            generation: The one that answered; when it is not the current one (any more), nothing is counted.
+            generation: The one that answered; when its version does not serve (any more), nothing is counted.
             vectors: Query vectors, float32 [q, d].
             found: What the index returned, [q, depth].
             eligible: Rows that could be returned, bool [n]; ``None`` means all.
@@ -151,7 +151,7 @@ class RecallWatch:
         ]
         with self._changed:
             self._follow()
-            if self._closed or generation.name != self._tally.generation:
+            if self._closed or generation.version != self._tally.version:
                 return
             room = _WAITING - len(self._samples)
             self._tally.seen += len(vectors)
@@ -197,20 +197,20 @@ class RecallWatch:
     # --- with the lock held -------------------------------------------------------------------------------------------
 
     def _follow(self) -> None:
-        """Begin anew when another generation serves; samples of the one before are let go, and it with them."""
+        """Begin anew when another version serves; samples of the one before are let go, and it with them."""
         if self._closed:  # its engine may be as well
             return
-        name = self._current().name
-        if name != self._tally.generation:
-            _log.info("live recall: %s serves in place of %s; counting anew", name, self._tally.generation)
+        version = self._current().version
+        if version != self._tally.version:
+            _log.info("live recall: %s serves in place of %s; counting anew", version, self._tally.version)
             self._samples.clear()
-            self._tally = _Tally(name, target=self._target, alpha=self._alpha)
+            self._tally = _Tally(version, target=self._target, alpha=self._alpha)
 
     def _state(self) -> RecallState:
         tally, checked = self._tally, self._tally.means.count
         lower, upper = tally.means.interval()
         return RecallState(
-            generation=tally.generation,
+            version=tally.version,
             since=tally.since,
             k=self._k,
             target=self._target,
@@ -250,7 +250,7 @@ class RecallWatch:
         except Exception:  # noqa: BLE001 - a check that cannot be made must not end the watch
             _log.exception("live recall: a check failed, which is counted")
             outcome = "failed"
-        alarm = self._record(sample.generation.name, outcome)
+        alarm = self._record(sample.generation.version, outcome)
         if alarm is not None:
             self._tell(alarm)
         with self._changed:
@@ -268,11 +268,11 @@ class RecallWatch:
                 self._changed.wait()
             return None
 
-    def _record(self, generation: str, outcome: _Outcome) -> RecallState | None:
+    def _record(self, version: str, outcome: _Outcome) -> RecallState | None:
         """Count an outcome; return the state when it is the one that raises the alarm."""
         with self._changed:
             self._follow()
-            if generation != self._tally.generation:
+            if version != self._tally.version:
                 return None
             self._tally.count(outcome)
             if self._tally.alarm or self._tally.test.evidence < 1 / self._alpha:
@@ -284,7 +284,7 @@ class RecallWatch:
         _log.warning(
             "live recall: recall@%d of %s is below %g: mean %.4f over %d checked queries (%.4f to %.4f), %.4f over the "
             "last %d",
-            *(state.k, state.generation, state.target, state.mean, state.checked, state.lower, state.upper),
+            *(state.k, state.version, state.target, state.mean, state.checked, state.lower, state.upper),
             *(state.recent, min(state.checked, _RECENT)),
         )
         if self._on_alarm is not None:
@@ -312,10 +312,10 @@ class _Sample:
 
 
 class _Tally:
-    """What was counted and observed of one generation."""
+    """What was counted and observed of one version."""
 
-    def __init__(self, generation: str, *, target: float, alpha: float) -> None:
-        self.generation = generation
+    def __init__(self, version: str, *, target: float, alpha: float) -> None:
+        self.version = version
         self.since = datetime.now(UTC)
         self.seen = self.empty = self.failed = self.dropped = 0
         self.alarm = False

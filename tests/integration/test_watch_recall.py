@@ -77,7 +77,7 @@ def test_an_exact_index_has_a_recall_of_one_and_raises_no_alarm(engine: SearchEn
         asyncio.run(engine.asearch(texts[0]))
         engine.search_many(texts[:3])
         state = settled(watch)
-    assert state.generation == engine.generation
+    assert state.version == engine.generation
     assert (state.seen, state.checked, state.empty, state.dropped) == (66, 65, 1, 0)
     assert (state.mean, state.upper, state.alarm) == (1.0, 1.0, False)
     assert state.lower > 0.9
@@ -119,10 +119,27 @@ def test_a_version_with_a_bad_index_raises_the_alarm_that_the_one_before_did_not
             settled(watch)
         bad_state = watch.state()
     assert (good_state.checked, good_state.alarm) == (60, False)
-    assert bad_state.generation == bad.generation != good_state.generation
+    assert bad_state.version == bad.generation != good_state.version
     assert bad_state.alarm
     assert bad_state.mean is not None
     assert bad_state.upper < 1.0
+
+
+def test_upserts_and_deletes_go_on_in_the_same_numbers_and_lose_no_recall(
+    bundle: Path, tiny_products: Sequence[Product], texts: list[str]
+):
+    engine = SearchEngine.open(bundle)
+    with engine.watch_recall(sample=1.0, load=1.0) as watch:
+        engine.search(texts[0])
+        settled(watch)
+        engine.delete([product.product_id for product in tiny_products[:5]])
+        engine.upsert([replace(tiny_products[9], title="sofa"), replace(tiny_products[0], title="sofa")])
+        for text in texts[:10]:
+            engine.search(text)
+            settled(watch)
+        state = watch.state()
+    assert engine.generation.startswith(f"{state.version}+")
+    assert (state.checked, state.mean) == (11, 1.0)
 
 
 def test_answers_are_the_same_with_and_without_a_watch(engine: SearchEngine, texts: list[str]):

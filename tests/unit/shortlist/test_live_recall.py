@@ -25,9 +25,9 @@ def unit_vectors(count, seed):
 
 @dataclass
 class Generation:
-    name: str
+    version: str
     vectors: ArrayVectors
-    alive: None = None
+    alive: np.ndarray | None = None
 
 
 class Engine:
@@ -43,7 +43,8 @@ class Engine:
     def ask(self, watch, queries=1, *, found=10, k=10, eligible=None, generation=None):
         generation = generation or self.generation
         vectors = unit_vectors(queries, 2)
-        best = ExactIndex(generation.vectors).search(vectors, COUNT, eligible=eligible)
+        there = generation.alive if eligible is None else eligible
+        best = ExactIndex(generation.vectors).search(vectors, COUNT, eligible=there)
         kept = [*range(found), *range(COUNT - k + found, COUNT)]  # the best, then the worst
         watch.offer(generation, vectors, Neighbors(best.scores[:, kept], best.rows[:, kept]), eligible)
 
@@ -98,6 +99,13 @@ def test_recall_is_counted_over_the_eligible_rows(engine):
         assert settled(watch).mean == pytest.approx((1 + 1 + 0.8) / 3)
 
 
+def test_rows_of_deleted_products_are_not_missed(engine):
+    engine.generation.alive = np.arange(COUNT) >= 15
+    with engine.watch() as watch:
+        engine.ask(watch, 3, found=10)
+        assert settled(watch).mean == 1.0
+
+
 def test_another_row_that_ties_with_the_last_is_as_good(engine):
     same = np.tile(unit_vectors(1, 1), (COUNT, 1))
     engine.generation.vectors = ArrayVectors(np.ascontiguousarray(same))
@@ -127,7 +135,7 @@ def test_a_check_that_fails_is_counted_and_logged_and_the_next_is_made(engine, c
 def test_without_a_check_there_is_no_mean_and_no_evidence(engine):
     with engine.watch(k=7, target=0.8) as watch:
         state = watch.state()
-    assert (state.generation, state.k, state.target) == ("v1", 7, 0.8)
+    assert (state.version, state.k, state.target) == ("v1", 7, 0.8)
     assert (state.seen, state.checked, state.mean, state.recent) == (0, 0, None, None)
     assert (state.lower, state.upper, state.evidence, state.alarm) == (0.0, 1.0, 1.0, False)
 
@@ -233,10 +241,10 @@ def test_recall_at_the_target_raises_no_alarm(engine):
     assert state.mean == pytest.approx(0.9)
 
 
-# --- generations ------------------------------------------------------------------------------------------------------
+# --- versions ---------------------------------------------------------------------------------------------------------
 
 
-def test_another_generation_begins_anew_and_says_so(engine):
+def test_another_version_begins_anew_and_says_so(engine):
     with engine.watch() as watch:
         for _ in range(30):
             engine.ask(watch, 1, found=0)
@@ -246,18 +254,18 @@ def test_another_generation_begins_anew_and_says_so(engine):
         engine.ask(watch, 1, found=10)
         after = settled(watch)
     assert before.alarm
-    assert (empty.generation, empty.seen, empty.checked, empty.alarm, empty.evidence) == ("v2", 0, 0, False, 1.0)
+    assert (empty.version, empty.seen, empty.checked, empty.alarm, empty.evidence) == ("v2", 0, 0, False, 1.0)
     assert (after.seen, after.checked, after.mean) == (1, 1, 1.0)
     assert after.since == empty.since >= before.since
 
 
-def test_an_answer_of_the_generation_before_is_not_counted(engine):
+def test_an_answer_of_the_version_before_is_not_counted(engine):
     old = engine.generation
     with engine.watch() as watch:
         engine.generation = Generation("v2", old.vectors)
         engine.ask(watch, 3, generation=old)
         state = settled(watch)
-    assert (state.generation, state.seen, state.checked) == ("v2", 0, 0)
+    assert (state.version, state.seen, state.checked) == ("v2", 0, 0)
 
 
 def test_a_check_that_ends_after_the_exchange_is_not_counted(engine):
@@ -271,7 +279,7 @@ def test_a_check_that_ends_after_the_exchange_is_not_counted(engine):
         engine.generation = Generation("v2", stuck.vectors)
         stuck.free.set()
         state = settled(watch)
-    assert (state.generation, state.checked, state.waiting) == ("v2", 0, 0)
+    assert (state.version, state.checked, state.waiting) == ("v2", 0, 0)
 
 
 def test_the_watch_lets_a_replaced_generation_go(engine):
@@ -308,7 +316,7 @@ def test_a_closed_watch_has_ended_its_thread_takes_nothing_and_can_still_be_read
     assert closed == [True]
     assert not any(thread.is_alive() for thread in threads)
     state = watch.state()
-    assert (state.generation, state.seen, state.checked) == ("v1", 5, 5)
+    assert (state.version, state.seen, state.checked) == ("v1", 5, 5)
 
 
 @pytest.mark.parametrize(
