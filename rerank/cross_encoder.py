@@ -136,6 +136,10 @@ class CrossEncoderReranker:
         """
         return self.score_many([(query, text) for text in texts])
 
+    def visible(self, query: str, text: str) -> Pair:
+        """Return what of a query and a product text the model reads before the pair is cut."""
+        return self.tokenizer.visible(query, text)
+
     def score_many(self, pairs: Sequence[Pair]) -> FloatVector:
         """Score (query, product text) pairs, float32 [n] in the order given; see ``score``."""
         claim_threads()

@@ -59,7 +59,11 @@ class PairTokenizer:
         return [self._frame.around(*self._cut(queries[query].ids, products[product].ids)) for query, product in pairs]
 
     def visible(self, query: str, product: str) -> Pair:
-        """Return the pair without what is cut before the model reads it; a word that is cut in two goes as a whole."""
+        """Return the pair without what is cut before the model reads it.
+
+        Read by a WordPiece tokenizer, as BERT's, it gives the same tokens again: the pieces of a cut word are the first
+        pieces of the whole one, since each is the longest that the vocabulary has.
+        """
         query, product = _capped(query, MAX_QUERY_CHARS), _capped(product, MAX_PRODUCT_CHARS)
         first, second = (self._tokenizer.encode(text, add_special_tokens=False) for text in (query, product))
         kept = self._cut(first.ids, second.ids)
@@ -137,14 +141,7 @@ def _read(text: str, found: "Encoding", tokens: int) -> str:
     """Return as much of a text as its first ``tokens`` tokens hold."""
     if tokens == len(found.ids):
         return text
-    return _whole_words(text, max((end for _, end in found.offsets[:tokens]), default=0))
-
-
-def _whole_words(text: str, end: int) -> str:
-    """Cut before ``end``, and before the word that ``end`` lies in."""
-    if end < len(text) and text[end - 1 : end].isalnum() and text[end].isalnum():
-        end = max(text.rfind(" ", 0, end), 0) or end
-    return text[:end]
+    return text[: max((end for _, end in found.offsets[:tokens]), default=0)]
 
 
 def _capped(text: str, chars: int) -> str:

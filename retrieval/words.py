@@ -34,9 +34,9 @@ WORDS_VERSION = 1
 _PARTS = re.compile(r"\d+|\D+")
 
 # Han, kana, bopomofo and Hangul, after NFKC (which makes half-width kana full-width and composes Hangul).
-_CJK = "\u3005\u3007\u3040-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
-_SCRIPTS = re.compile(f"[{_CJK}]+|[^{_CJK}]+")
-_CJK_FIRST = re.compile(f"[{_CJK}]")
+CJK = "\u3005\u3007\u3040-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+_SCRIPTS = re.compile(f"[{CJK}]+|[^{CJK}]+")
+_CJK_FIRST = re.compile(f"[{CJK}]")
 
 _SOFT_HYPHEN = "\u00ad"  # invisible unless a line breaks there: feeds made from HTML have them inside words
 _FIRST_MARK, _BEYOND_MARKS = 0x300, 0x20000  # every combining mark but the variation selectors of plane 14 (Unicode 16)
