@@ -32,6 +32,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from rerank.fusion import FloatVector
 from rerank.pairs import Pair
 from rerank.reranker import Reranker
 from retrieval.words import CJK
@@ -63,6 +64,14 @@ class CutsText(Protocol):
 
     def visible(self, query: str, text: str) -> Pair:
         """Return what it reads of a query and a product text."""
+
+
+@runtime_checkable
+class ScoresPairs(Protocol):
+    """A reranker that scores pairs of several queries as one batch."""
+
+    def score_many(self, pairs: Sequence[Pair]) -> FloatVector:
+        """Return one score per pair, float32 [n]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,25 +148,29 @@ class _Word:
 
 
 class _Scorer:
-    """Scores a pair with some of its words left out, and counts."""
+    """Scores a pair with some of its words left out, each remainder once."""
 
     def __init__(self, reranker: Reranker, query: str, text: str) -> None:
         self._reranker = reranker
         self._sides = {QUERY: query, PRODUCT: text}
-        self.pairs = 0
+        self._scores: dict[Pair, float] = {}
 
     def without(self, deletions: Sequence[Sequence[_Word]]) -> _Values:
         """Return the score of the pair without the words of each deletion, float64 [n]."""
         pairs = [(self._left(QUERY, words), self._left(PRODUCT, words)) for words in deletions]
-        by_query: dict[str, list[str]] = {}
-        for query, text in dict.fromkeys(pairs):
-            by_query.setdefault(query, []).append(text)
-        scores: dict[Pair, float] = {}
-        for query, texts in by_query.items():
-            found = self._reranker.score(query, texts)
-            scores |= {(query, text): float(score) for text, score in zip(texts, found, strict=True)}
-        self.pairs += len(scores)
-        return np.array([scores[pair] for pair in pairs])
+        new = [pair for pair in dict.fromkeys(pairs) if pair not in self._scores]
+        self._scores |= dict(zip(new, self._score(new), strict=True))
+        return np.array([self._scores[pair] for pair in pairs])
+
+    @property
+    def pairs(self) -> int:
+        """How many different pairs were scored."""
+        return len(self._scores)
+
+    def _score(self, pairs: Sequence[Pair]) -> list[float]:
+        if isinstance(self._reranker, ScoresPairs):
+            return [float(score) for score in self._reranker.score_many(pairs)]
+        return [float(self._reranker.score(query, [text])[0]) for query, text in pairs]
 
     def _left(self, side: str, words: Sequence[_Word]) -> str:
         text = self._sides[side]

@@ -3,6 +3,7 @@
 Importing it is light; torch, faiss and the models load when an engine is opened.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from indexing.errors import (
@@ -21,12 +22,14 @@ from shortlist.version import __version__
 
 if TYPE_CHECKING:
     from shortlist.engine import SearchEngine
+    from shortlist.explain import Explanation, Verdict
 
 __all__ = [
     "ArtifactError",
     "ConfigError",
     "EngineClosed",
     "EnvironmentProblem",
+    "Explanation",
     "ForkSafetyError",
     "Hit",
     "InvalidQuery",
@@ -36,13 +39,15 @@ __all__ = [
     "SearchResult",
     "ShortlistError",
     "SourceDataError",
+    "Verdict",
     "__version__",
 ]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
-    if name == "SearchEngine":
-        from shortlist.engine import SearchEngine
+_MODULES = {"Explanation": "shortlist.explain", "SearchEngine": "shortlist.engine", "Verdict": "shortlist.explain"}
 
-        return SearchEngine
-    raise AttributeError(f"module 'shortlist' has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
+    if name not in _MODULES:
+        raise AttributeError(f"module 'shortlist' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

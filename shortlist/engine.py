@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from shortlist.living.changing import Deleted, Upserted, delete, upsert
 from shortlist.monitoring.recall import RecallState, RecallWatch
 from shortlist.opening import Opening
 from shortlist.serving import Serving
+
+if TYPE_CHECKING:
+    from shortlist.explain import Explanation
 
 DEFAULT_DEPTH = 100
 """Candidates handed to the reranker when the caller does not say; the usual depth of published comparisons."""
@@ -172,11 +175,7 @@ class SearchEngine(Serving):
         start = time.perf_counter()
         generation = self._watched(self._generation)
         require_deadline(deadline_ms)
-
-        def affordable(pairs: int) -> bool:
-            elapsed_ms = (time.perf_counter() - start) * 1000
-            return deadline_ms is None or elapsed_ms + pairs * generation.pair_ms <= deadline_ms
-
+        affordable = _affordable(generation, start, deadline_ms)
         ranked = _rank(generation, [query], k, depth, filters, rerank=rerank, affordable=affordable)
         text, ranking = ranked[0]
         return _result(generation, text, ranking, k, (time.perf_counter() - start) * 1000)
@@ -289,6 +288,50 @@ class SearchEngine(Serving):
             self._exchange(after)
         return done
 
+    def explain(
+        self,
+        query: str,
+        product_id: str,
+        *,
+        k: int = 10,
+        depth: int | None = None,
+        filters: Filters | None = None,
+        rerank: bool = True,
+        deadline_ms: float | None = None,
+    ) -> "Explanation":
+        """Say why a product is, or is not, in the answer that :meth:`search` gives to the same arguments.
+
+        Takes a few answers' time, more where the reranker's words are looked into (``timings_ms`` says how long).
+
+        Args:
+            query: What the shopper typed.
+            product_id: Any id, that of no product included.
+            k: As for :meth:`search`.
+            depth: As for :meth:`search`.
+            filters: As for :meth:`search`.
+            rerank: As for :meth:`search`.
+            deadline_ms: As for :meth:`search`; what follows the ranking is not hurried by it.
+
+        Returns:
+            The stage that lost the product, how it fared in each, and the reasons for where it stands.
+
+        Raises:
+            InvalidQuery, QueryTooLong, TypeError, ValueError: As :meth:`search`.
+            ArtifactError, StorageError: There is no such product, and journal or quarantined rows do not read.
+        """
+        from shortlist.explain import Question, explain
+
+        start = time.perf_counter()
+        generation = self._generation
+        require_numbers(k, depth)
+        require_switch("rerank", rerank)
+        require_deadline(deadline_ms)
+        require_product_id(product_id)
+        affordable = _affordable(generation, start, deadline_ms)
+        question = Question(normalise_query(query), k, _depth(k, depth), filters, rerank, affordable)
+        with panics_refused():
+            return explain(generation, question, product_id)
+
     def run(
         self, query: str, system: System, *, depth: int, run_depth: int, filters: Filters | None = None
     ) -> tuple[list[tuple[str, float]], float]:
@@ -394,7 +437,7 @@ def _rank(
     require_switch("rerank", rerank)
     require_tower(generation)
     texts = [normalise_query(query) for query in queries]
-    wanted = max(DEFAULT_DEPTH, k) if depth is None else depth
+    wanted = _depth(k, depth)
     eligible = generation.eligible(filters)
     with panics_refused():
         rankings = generation.rank(
@@ -424,3 +467,17 @@ def _result(generation: Generation, text: str, ranking: Ranking, k: int, total_m
     return SearchResult(
         query=text, hits=hits, generation=generation.name, timings_ms=timings, degraded=ranking.degraded
     )
+
+
+def _affordable(generation: Generation, start: float, deadline_ms: float | None) -> Callable[[int], bool]:
+    """Return what says whether so many pairs, reranked now, keep a deadline counted from ``start``."""
+
+    def affordable(pairs: int) -> bool:
+        elapsed_ms = (time.perf_counter() - start) * 1000
+        return deadline_ms is None or elapsed_ms + pairs * generation.pair_ms <= deadline_ms
+
+    return affordable
+
+
+def _depth(k: int, depth: int | None) -> int:
+    return max(DEFAULT_DEPTH, k) if depth is None else depth

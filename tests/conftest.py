@@ -2,8 +2,10 @@
 
 import os
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 # Set before numpy or torch is imported. One thread keeps tiny models fast (no pool to wake) and sums in one order.
@@ -13,6 +15,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import hypothesis
+import numpy as np
 import pytest
 
 from retrieval.records import Judgment, Product, Query
@@ -266,3 +269,101 @@ def tiny_cross_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny_cross_encoder")
     CrossEncoder(str(body), device="cpu", max_length=TINY_MAX_TOKENS).save_pretrained(str(folder))
     return folder
+
+
+# --- a generation without a bundle ------------------------------------------------------------------------------------
+
+
+class WordTower:
+    """A tower without a network: a text's vector is the sum of its words', which are drawn once for each word."""
+
+    dim = 16
+
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        """Return unit vectors, float32 [n, 16]; texts without a word share one."""
+        return np.stack([self._encode(text) for text in texts])
+
+    encode_products = encode_queries
+
+    def read_chars(self, text: str) -> int:
+        """Every text is read to its end."""
+        return len(text)
+
+    def _encode(self, text: str) -> np.ndarray:
+        drawn = [np.random.default_rng(list(word.encode())).standard_normal(self.dim) for word in text.lower().split()]
+        total = np.sum([np.ones(self.dim) / 100, *drawn], axis=0)
+        return (total / np.linalg.norm(total)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class WordReranker:
+    """Scores a pair by what the words of the product are worth, whatever is asked."""
+
+    worth: Mapping[str, float]
+    weight: float = 0.5
+
+    def score(self, query: str, texts: Sequence[str]) -> np.ndarray:
+        """Return float32 [n]."""
+        del query
+        return np.array(
+            [sum(self.worth.get(word.strip("."), 0.0) for word in text.split()) for text in texts], dtype=np.float32
+        )
+
+
+@pytest.fixture(scope="session")
+def make_generation(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Return a function that puts a generation together out of products: no network, no build, milliseconds.
+
+    Vectors are `WordTower`'s. ``index`` takes the exact index and returns the one to search with; ``fusion`` and
+    ``reranker`` stand as they are given.
+    """
+    from indexing.exact import ExactIndex
+    from indexing.vectors import ArrayVectors
+    from rerank.reranker import PassThrough
+    from retrieval.config import LexicalConfig, RrfConfig, TextConfig
+    from retrieval.lexical import LexicalIndex
+    from retrieval.products import ProductTable
+    from retrieval.retriever import Retriever
+    from retrieval.text import TextTemplate
+    from shortlist.first_stage import FirstStage
+    from shortlist.generation import Generation
+    from shortlist.living.layers import Layers
+    from shortlist.living.state import Living
+
+    def make(
+        products: Sequence[Product],
+        *,
+        index: Callable[[Any], Any] = lambda exact: exact,
+        fusion: Any = None,
+        reranker: Any = None,
+        pair_ms: float = 0.0,
+    ) -> Generation:
+        folder = tmp_path_factory.mktemp("generation")
+        ProductTable.write(folder / "products.parquet", [products])
+        table = ProductTable.open(folder / "products.parquet")
+        template, tower = TextTemplate(TextConfig()), WordTower()
+        texts = [template.render(table.get(row)) for row in range(table.count)]
+        vectors = ArrayVectors(tower.encode_products(texts))
+        dense = index(ExactIndex(vectors, tie_rank=table.tie_rank))
+        lexical = LexicalIndex.build(texts, LexicalConfig())
+        manifest = SimpleNamespace(version="v1", journal_seq=0)  # as much of a bundle as a journal needs
+        return Generation(
+            name="v1",
+            bundle=SimpleNamespace(root=folder, folder=folder, manifest=manifest),  # type: ignore[arg-type]
+            template=template,
+            products=table,
+            vectors=vectors,
+            retriever=Retriever(tower, dense, lexical, table, fusion or RrfConfig()),
+            reranker=reranker or PassThrough(),
+            tower=tower,
+            pair_ms=pair_ms,
+            living=Living(Layers.over(FirstStage(table, vectors, dense, lexical), template), None, None),  # type: ignore[arg-type]
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def word_reranker() -> type[WordReranker]:
+    """Return the class of a reranker whose scores a test decides."""
+    return WordReranker

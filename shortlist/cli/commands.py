@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from indexing.errors import ConfigError
 from shortlist.cli.texts import build_text, hits_text, reranker_text, retriever_text, survey_text
@@ -23,6 +23,9 @@ from shortlist.config import (
     UpsertConfig,
 )
 from shortlist.progress import say
+
+if TYPE_CHECKING:
+    from shortlist.engine import SearchEngine
 
 SHOWN = 10
 """Ids named in a line: enough to see which they are, few enough to read."""
@@ -87,6 +90,22 @@ def build(options: argparse.Namespace) -> Outcome:
 
 def search(options: argparse.Namespace) -> Outcome:
     """Ask a bundle one query."""
+    engine, asked = _asked(options)
+    result = engine.search(options.query, **asked)
+    return Outcome(hits_text(result), asdict(result))
+
+
+def explain(options: argparse.Namespace) -> Outcome:
+    """Say why a product is, or is not, in the answer to a query."""
+    from shortlist.explain.text import explanation_text
+
+    engine, asked = _asked(options)
+    explanation = engine.explain(options.query, options.product_id, **asked)
+    return Outcome(explanation_text(explanation), asdict(explanation))
+
+
+def _asked(options: argparse.Namespace) -> tuple["SearchEngine", dict[str, Any]]:
+    """Open the bundle that one query is asked of, and return it with the arguments of ``SearchEngine.search``."""
     from retrieval.filters import parse_filter
     from shortlist.engine import SearchEngine
 
@@ -100,15 +119,14 @@ def search(options: argparse.Namespace) -> Outcome:
         precision=runtime.precision.name,
         rerank=config.rerank,
     )
-    result = engine.search(
-        options.query,
-        k=config.k,
-        depth=config.depth or None,
-        filters=filters or None,
-        rerank=config.rerank,
-        deadline_ms=config.deadline_ms or None,
-    )
-    return Outcome(hits_text(result), asdict(result))
+    asked = {
+        "k": config.k,
+        "depth": config.depth or None,
+        "filters": filters or None,
+        "rerank": config.rerank,
+        "deadline_ms": config.deadline_ms or None,
+    }
+    return engine, asked
 
 
 def evaluate(options: argparse.Namespace) -> Outcome:
@@ -317,6 +335,7 @@ RUNNERS: dict[str, Callable[[argparse.Namespace], Outcome]] = {
     "train-reranker": train_reranker,
     "build": build,
     "search": search,
+    "explain": explain,
     "evaluate": evaluate,
     "compare": compare,
     "export": export,

@@ -57,6 +57,9 @@ class Command:
 
 SOURCE = Option("--source", "folder of the catalogue's files", "DIR", required=True)
 BUNDLE = Option("--bundle", "directory of a published bundle", "DIR", required=True)
+FILTER = Option(
+    "--filter", "keep products where this holds, e.g. 'price<50' (repeat for AND)", "CONDITION", repeat=True
+)
 JUDGMENTS = Option("--judgments", "judgments in place of the catalogue's (CSV: query,product_id,grade)", "FILE")
 
 COMMANDS: tuple[Command, ...] = (
@@ -104,15 +107,18 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "search",
         "ask a bundle one query",
-        (
-            BUNDLE,
-            Option(
-                "--filter", "keep products where this holds, e.g. 'price<50' (repeat for AND)", "CONDITION", repeat=True
-            ),
-        ),
+        (BUNDLE, FILTER),
         config="search",
         text="query",
         example='shortlist search "wireless mouse" --bundle artifacts/icecat k=5',
+    ),
+    Command(
+        "explain",
+        "why a product is, or is not, in the answer to a query: the stage that lost it",
+        (BUNDLE, FILTER),
+        config="search",
+        text="query product_id",
+        example='shortlist explain "wireless mouse" 3920564 --bundle artifacts/icecat',
     ),
     Command(
         "evaluate",

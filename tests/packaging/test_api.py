@@ -15,6 +15,7 @@ PUBLIC = [
     "ConfigError",
     "EngineClosed",
     "EnvironmentProblem",
+    "Explanation",
     "ForkSafetyError",
     "Hit",
     "InvalidQuery",
@@ -24,6 +25,7 @@ PUBLIC = [
     "SearchResult",
     "ShortlistError",
     "SourceDataError",
+    "Verdict",
     "__version__",
 ]
 HEAVY = {"bm25s", "datasets", "faiss", "hydra", "matplotlib", "omegaconf", "pyarrow", "scipy", "sentence_transformers"}
