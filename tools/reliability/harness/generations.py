@@ -111,7 +111,8 @@ def _write_catalogue(folder: Path, number: int) -> None:
     lines = []
     for place in range(PRODUCTS):
         what = (7 * place + 11 * number) % PRODUCTS
-        title = f"{WORDS[what % 12]} {WORDS[what // 12 + 3]} {WORDS[(5 * what) % 12]} {what}"
+        words = [WORDS[what % 12], WORDS[what // 12 + 3], *(WORDS[(5 * what + 7 * n) % 12] for n in range(what % 4))]
+        title = f"{' '.join(words)} {what}"  # of several lengths, or BM25 would not weigh them
         price = 1000.0 * number + what
         lines.append({"product_id": f"p{place:03d}", "title": title, "price": price, "stock": what % 4})
     (folder / "products.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
