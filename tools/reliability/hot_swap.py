@@ -22,8 +22,8 @@ from tools.reliability.harness.shop import scratch
 
 THREADS = 8
 GROWTH_MIB = 8
-"""What the process may grow by in all reloads after the first. Measured: 200 reloads, 1 MiB; forty generations that were
-kept, 25 MiB, 273 descriptors (of mapped files) and 235 mappings. So one that is kept shows by its descriptors."""
+"""What the process may grow by in all reloads after the first. Measured: 200 reloads, 1 MiB; forty generations kept, 25
+MiB, 273 descriptors (of mapped files) and 235 mappings. So a single one that is kept shows by its descriptors."""
 
 Expected = Mapping[str, Mapping[str, Value]]
 
