@@ -214,6 +214,8 @@ class Serving:
 
 def _forget_locals(error: BaseException | None) -> None:
     """Clear the variables of the functions that an error came through, and those of its causes."""
-    while error is not None:
+    seen = set[int]()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

@@ -409,6 +409,20 @@ def test_an_engine_that_is_closed_at_the_last_moment_of_a_reload_stays_closed(
         engine.search("red mouse")
 
 
+def test_closing_an_engine_ends_what_watches_it_and_its_last_state_stays_readable(family: list[Version]):
+    before = set(threading.enumerate())
+    engine = SearchEngine.open(family[0].root, threads=1)
+    engine.watch(poll_s=0.002)
+    recall = engine.watch_recall(sample=1.0, load=1.0)
+    engine.search("red mouse")
+    assert recall.settle(PATIENCE_S)
+    engine.close()
+    assert set(threading.enumerate()) <= before
+    assert (recall.state().version, recall.state().checked) == (family[0].name, 1)
+    with pytest.raises(EngineClosed):
+        engine.watch_recall()
+
+
 # --- watching ---------------------------------------------------------------------------------------------------------
 
 
