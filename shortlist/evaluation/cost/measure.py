@@ -10,6 +10,7 @@ from shortlist.evaluation.conventions import RULES
 from shortlist.evaluation.cost.bench import Bench, open_bench
 from shortlist.evaluation.cost.frontier import MeasuredWay, frontier
 from shortlist.evaluation.cost.indexes import CurvePoint, MeasuredIndex, curve_points, curves, every_index
+from shortlist.evaluation.cost.machine import Usage
 from shortlist.evaluation.cost.memory import needed_bytes, weigh
 from shortlist.evaluation.cost.noise import Judge
 from shortlist.evaluation.cost.price import machine_s, price_of
@@ -45,15 +46,17 @@ def measure_cost(config: EvaluateConfig, bundle: Bundle, evaluation: Evaluation)
     bench = open_bench(config, bundle, evaluation.query_texts)
     memory, skipped = _memory(bench)
     indexes, not_built = _indexes(bench)
+    before = Usage.now()
     searches = _searches(bench, indexes)
     replies = _replies(bench, indexes, memory, evaluation)
+    others = Usage.now().others_since(before)
     skipped += [*not_built, *searches.skipped, *replies.skipped]
     timed = {**searches.timed, **{found.way.name: found.timed for found in replies.ways}}
     judge = Judge.of([*timed.values(), *searches.batches.values()], tolerance=bench.sweep.noise_tolerance)
     price = price_of(bench.sweep, cores=bench.machine.cores, device=bench.machine.device)
     return CostReport(
         machine=bench.machine,
-        noise=judge.noise(timed),
+        noise=judge.noise(timed, others=others),
         indexes=curves(searches.points, {**timed, **searches.batches}, judge, k=bench.sweep.index_k),
         selectivity=filtered_points(searches.filters, timed, judge, k=bench.sweep.filter_k),
         frontier=frontier(

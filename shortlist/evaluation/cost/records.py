@@ -24,8 +24,10 @@ class Latency:
         p50: Median, milliseconds.
         p95: 95th percentile.
         p99: 99th percentile; of fewer than 100 calls it is next to the longest one.
-        control: The same of the control task, which is the same work in every turn of every point.
-        noisy: The control task was slower than when the machine is quiet: read the point with care, or measure again.
+        control: The same of the control task, which is the same work everywhere.
+        slowdown: How much longer the control task took than when quiet, on average, relative: the share that whatever
+            else the machine did added to these calls as well.
+        noisy: That was too much: read the point with care, or measure again.
     """
 
     calls: int
@@ -33,6 +35,7 @@ class Latency:
     p95: float
     p99: float
     control: Percentiles
+    slowdown: float = 0.0
     noisy: bool
 
 
@@ -70,8 +73,10 @@ class Noise:
         quiet: What it takes when nothing disturbs it, milliseconds: its 10th percentile.
         control: Percentiles over everything.
         spread: p95 over p50, less 1: 0 is a machine that does the same work in the same time.
-        margin: How far the control's median beside a point lay from the middle of all, relative, at most: what taking
-            turns has not evened out.
+        slowdown: As `Latency.slowdown`, over everything.
+        others: Cores that other processes kept busy meanwhile, on average; ``None`` when the system does not say.
+        margin: How far the control's mean at a point lay from the middle of all, relative, at most: what taking turns
+            has not evened out.
         noisy: Number of points marked.
         points: Number of points.
     """
@@ -82,6 +87,8 @@ class Noise:
     quiet: float
     control: Percentiles
     spread: float
+    slowdown: float = 0.0
+    others: float | None = None
     margin: float
     noisy: int
     points: int
@@ -225,7 +232,7 @@ class Frontier:
         queries: Queries behind every quality.
         timed: Those of them that were timed.
         margin: As `Noise.margin`, over these points. Two latencies count as equal when they differ by no more than the
-            sum of what the control's medians beside them were off.
+            sum of what their control's means were off.
         best: Name of the point of the highest quality.
         cheapest_as_good: Name of the fastest point whose interval against the best one reaches 0: not shown to be
             worse on these queries, which is less than shown to be as good.

@@ -14,7 +14,7 @@ from shortlist.evaluation.cost.records import (
 )
 
 _MIB = 2**20
-_TIMES = ["p50 ms", "p95 ms", "p99 ms", "control"]
+_TIMES = ["p50 ms", "p95 ms", "p99 ms", "noise"]
 
 
 def cost_text(report: CostReport) -> str:
@@ -29,12 +29,12 @@ def cost_text(report: CostReport) -> str:
 
 def _machine(report: CostReport) -> str:
     machine, noise = report.machine, report.noise
-    busy = "" if machine.load is None else f", load {machine.load:.1f} before"
+    others = "" if noise.others is None else f"; other processes kept {noise.others:.1f} cores busy meanwhile"
     return (
-        f"cost on {machine.processor}: {machine.cores} cores, {machine.device}, {machine.threads} threads{busy}\n"
+        f"cost on {machine.processor}: {machine.cores} cores, {machine.device}, {machine.threads} threads{others}\n"
         f"noise: the control task takes {noise.quiet:.2f} ms when quiet; here p50 {noise.control.p50:.2f}, p95 "
-        f"{noise.control.p95:.2f}, p99 {noise.control.p99:.2f} ms, and its medians beside the points are off by "
-        f"{noise.margin:.0%} at most; {noise.noisy} of {noise.points} points are noisy (!)"
+        f"{noise.control.p95:.2f}, p99 {noise.control.p99:.2f} ms, {noise.slowdown:+.0%} on average; "
+        f"{noise.noisy} of {noise.points} points are noisy (!)"
     )
 
 
@@ -46,8 +46,8 @@ def _indexes(curves: Sequence[IndexCurve]) -> str:
     return (
         f"{_table(rows)}\n"
         f"recall@{first.k} against exact search, {first.queries} queries; * the index's own value; (own) as the bundle "
-        f"has it; queries/s as one batch; control: its p50 and p95 between these calls; the exact vectors are mapped "
-        f"besides, {first.mapped_bytes_per_vector:.0f} bytes each"
+        f"has it; queries/s as one batch; noise: how much longer the control task took between these calls; the exact "
+        f"vectors are mapped besides, {first.mapped_bytes_per_vector:.0f} bytes each"
     )
 
 
@@ -137,8 +137,7 @@ def _notes(report: CostReport) -> str:
 
 def _times(latency: Latency) -> list[str]:
     times = [f"{value:.2f}" for value in (latency.p50, latency.p95, latency.p99)]
-    control = f"{latency.control.p50:.2f}/{latency.control.p95:.2f}"
-    return [*times, f"{control}{'!' if latency.noisy else ' '}"]
+    return [*times, f"{latency.slowdown:+.0%}{'!' if latency.noisy else ' '}"]
 
 
 def _cut(label: str) -> str:

@@ -1,7 +1,8 @@
-"""Timing many things fairly on a machine that is not quiet: they take turns, and each turn begins with a control task.
+"""Timing many things fairly on a machine that is not quiet: they take turns, with a control task between their calls.
 
 Measured one thing after the other, whatever else the machine does meanwhile falls on some of them. Taking turns spreads
-it over all, and the control task, which is the same work every time, says how much there was.
+it over all. The control task is the same work every time; between the calls of each task it gets a tenth of their time,
+and so its share of every disturbance.
 """
 
 import time
@@ -17,13 +18,16 @@ IN_A_ROW = 8
 """Calls of one task before the next one's turn: what it needs is in the caches then, as when it serves alone, and a
 disturbance of a second or more still falls on many tasks."""
 
-CONTROLS = 3
-"""Control tasks per turn that count, after one that wakes the threads."""
+CONTROL_SHARE = 0.1
+"""Time for the control task, as a share of the calls': whoever takes the processor away takes it from the longer one
+more often, and from a control task that is much too short never."""
 
 REST_S = 0.01
-"""Before and after the control tasks. Threads that have just shared work spin for more before they sleep (GNU's OpenMP,
-GOMP_SPINCOUNT; 3.7 ms measured), on cores and on a clock that would be somebody else's. FAISS and torch each have their
-own: without the rest a flat search made the control task ten times as slow, and was made three times as slow by it."""
+"""Before a turn. Threads that have just shared work spin for more before they sleep (GNU's OpenMP, GOMP_SPINCOUNT: 3.7
+ms measured): on cores, and on a clock, that are the next task's."""
+
+_CALIBRATION = 20
+"""Control tasks before the first turn; the shortest is what it takes undisturbed, near enough to count by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +121,8 @@ def take_turns(
     """Call everything ``repeats`` times, `IN_A_ROW` calls of one task at a time.
 
     The order of the tasks is drawn anew each time round, so that none always follows the same other. A turn is a rest,
-    the control tasks, a rest, one call that is not timed (it finds the caches as another task left them), and the
-    calls.
+    one call that is not timed (it finds the caches as another task left them), then the calls, with the control task
+    after each as often as `CONTROL_SHARE` asks, at least once.
 
     Args:
         tasks: Their names are unique.
@@ -138,6 +142,7 @@ def take_turns(
     timed = {task.name: Timed() for task in tasks}
     if len(timed) != len(tasks):
         raise ValueError(f"tasks need names of their own, got {[task.name for task in tasks]}")
+    taker = _Taker(control, min(_lasted(control, clocks).wall_s for _ in range(_CALIBRATION)), clocks)
     generator = np.random.default_rng(seed)
     longest = max((len(task.calls) for task in tasks), default=0)
     for _ in range(repeats):
@@ -145,28 +150,50 @@ def take_turns(
             for place in generator.permutation(len(tasks)):
                 calls = tasks[place].calls[first : first + IN_A_ROW]
                 if calls:
-                    _take(calls, first, timed[tasks[place].name], control, clocks)
+                    taker.take(calls, first, timed[tasks[place].name])
                     if advance is not None:
                         advance(len(calls))
     return timed
 
 
-def _take(calls: Sequence[Call], first: int, timed: Timed, control: Call, clocks: Clocks) -> None:
-    clocks.rest(REST_S)
-    control()
-    timed.control_ms.extend(_taken_ms(control, clocks) for _ in range(CONTROLS))
-    clocks.rest(REST_S)
-    if len(calls) > 1:
-        calls[0]()
+@dataclass(frozen=True, slots=True)
+class _Lasted:
+    """What one call took."""
+
+    wall_s: float
+    core_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Taker:
+    """Takes turns: the control task, what it takes undisturbed in seconds, and the clocks."""
+
+    control: Call
+    control_s: float
+    clocks: Clocks
+
+    def take(self, calls: Sequence[Call], first: int, timed: Timed) -> None:
+        """Rest, warm up, then call; after each call the control task, until it has had its share."""
+        self.clocks.rest(REST_S)
+        if len(calls) > 1:
+            calls[0]()
+        lasted: list[_Lasted] = []
+        controls = 0
+        for call in calls:
+            lasted.append(_lasted(call, self.clocks))
+            share = CONTROL_SHARE * sum(each.wall_s for each in lasted) / self.control_s
+            while controls < max(len(lasted), share):
+                timed.control_ms.append(_lasted(self.control, self.clocks).wall_s * 1000)
+                controls += 1
+        timed.taken_ms.extend(each.wall_s * 1000 for each in lasted)
+        wall_s, core_s = sum(each.wall_s for each in lasted), sum(each.core_s for each in lasted)
+        timed.turns.append(Turn(first, len(calls), wall_s, core_s))
+
+
+def _lasted(call: Call, clocks: Clocks) -> _Lasted:
     start, start_core = clocks.wall(), clocks.core()
-    timed.taken_ms.extend(_taken_ms(call, clocks) for call in calls)
-    timed.turns.append(Turn(first, len(calls), clocks.wall() - start, clocks.core() - start_core))
-
-
-def _taken_ms(call: Call, clocks: Clocks) -> float:
-    start = clocks.wall()
     call()
-    return (clocks.wall() - start) * 1000
+    return _Lasted(clocks.wall() - start, clocks.core() - start_core)
 
 
 def number_of_calls(tasks: Sequence[Task], repeats: int) -> int:

@@ -23,7 +23,7 @@ from shortlist.evaluation.cost.records import (
 from shortlist.evaluation.cost.text import cost_text
 from shortlist.evaluation.records import Estimate, Interval
 
-LATENCY = Latency(calls=30, p50=2.0, p95=3.0, p99=4.0, control=Percentiles(0.5, 0.6, 0.7), noisy=False)
+LATENCY = Latency(calls=30, p50=2.0, p95=3.0, p99=4.0, control=Percentiles(0.5, 0.6, 0.7), slowdown=0.07, noisy=False)
 
 
 def cost_report() -> CostReport:
@@ -71,6 +71,8 @@ def cost_report() -> CostReport:
             quiet=0.4,
             control=Percentiles(0.5, 0.6, 0.7),
             spread=0.2,
+            slowdown=0.3,
+            others=1.25,
             margin=0.05,
             noisy=0,
             points=2,
@@ -136,16 +138,17 @@ def test_the_tables_say_what_was_measured_and_mark_what_is_noisy_own_chosen_and_
         "2.00",
         "3.00",
         "4.00",
-        "0.50/0.60",
+        "+7%",
         "500",
         "100",
         "0.5",
     ]
     (under,) = [line.split() for line in lines if line.startswith("random 0.01 of all")]
-    assert under[4:] == ["12,345", "(1.00%)", "hnsw", "0.9870", "3", "4", "2.00", "3.00", "4.00", "0.50/0.60!"]
+    assert under[4:] == ["12,345", "(1.00%)", "hnsw", "0.9870", "3", "4", "2.00", "3.00", "4.00", "+7%!"]
     (way,) = [line.split() for line in lines if line.startswith("+  hybrid")]
-    assert way[2:] == ["0.7000", "[0.6000,", "0.8000]", "2.00", "3.00", "4.00", "0.50/0.60", "0.05", "-"]
-    assert "0 of 2 points are noisy (!)" in lines[1]
+    assert way[2:] == ["0.7000", "[0.6000,", "0.8000]", "2.00", "3.00", "4.00", "+7%", "0.05", "-"]
+    assert "other processes kept 1.2 cores busy meanwhile" in lines[0]
+    assert "+30% on average; 0 of 2 points are noisy (!)" in lines[1]
     assert "skipped: hybrid_rerank: no reranker" in lines
     assert any(
         line.startswith("price: 0.09 USD an hour, 2 cores, a source; utilisation 0.5; a formula") for line in lines
