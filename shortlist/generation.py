@@ -1,47 +1,27 @@
 """Everything that answers a query, loaded from one bundle version: what an answer must never mix across versions."""
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
 
-from indexing.config import IndexConfig
-from indexing.errors import ConfigError, FingerprintMismatch, InvalidQuery, VectorError
-from indexing.forks import claim_threads
+from indexing.errors import InvalidQuery, VectorError
 from indexing.observed import Observe
-from indexing.storage import FileDigest
 from indexing.types import BoolVector, FloatMatrix, Vectors
 from indexing.vectors import check_vectors
-from rerank.config import CrossEncoderConfig, RerankerConfig
-from rerank.fingerprint import reranker_fingerprint
-from rerank.reranker import PassThrough, Ranked, Reranker, open_reranker, rerank
-from retrieval.config import EncoderConfig, FusionConfig, LexicalConfig, RuntimeConfig, TextConfig
-from retrieval.fingerprint import Fingerprint, differences, text_fields, tower_fingerprint
-from retrieval.products import Products, ProductTable
+from rerank.reranker import PassThrough, Ranked, Reranker, rerank
+from retrieval.products import Products
 from retrieval.retriever import Recall, Retriever
-from retrieval.runtime import set_threads
 from retrieval.text import TextTemplate
 from shortlist.bundle import Bundle
-from shortlist.canary import Canary, check_first_stage, check_reranker, check_tower, read_canary
-from shortlist.first_stage import open_first_stage, unobserved
 from shortlist.living.state import Living
-from shortlist.manifest import CANARY_FILE
-from shortlist.probe import Probe
-from shortlist.product_vectors import EncodeProducts
-from shortlist.stored import thaw
 
 BOTH_SOURCES = ("dense", "lexical")
 
 Filters = Sequence[Any]
 """As ``pyarrow.parquet.filters_to_expression`` takes them: tuples are ANDed, lists of tuples ORed."""
-
-CALIBRATION_PAIRS, CALIBRATION_RUNS = 8, 5
-"""Pairs per run: a batch; runs: the first allocates and others may be disturbed, so the median counts."""
 
 EncodeQueries = Callable[[Sequence[str]], FloatMatrix]
 """Query texts -> float32 [n, d] of unit length."""
@@ -203,208 +183,6 @@ class Generation:
     def texts(self, recall: Recall, count: int) -> list[str]:
         """Return the texts of the first ``count`` candidates, as the cross-encoder reads them."""
         return [self.template.render(self.products.get(candidate.row)) for candidate in recall.candidates[:count]]
-
-
-def load_generation(
-    bundle: Bundle,
-    *,
-    runtime: RuntimeConfig,
-    encoder: Path | EncodeQueries | None = None,
-    reranking: bool = True,
-    probing: bool = True,
-    loaded: Callable[[str], None] = unobserved,
-    beside: Generation | None = None,
-) -> Generation:
-    """Load a verified version into memory and prove that its query tower is the one its vectors belong to.
-
-    Args:
-        bundle: Opened and verified.
-        runtime: Device, threads and precision.
-        encoder: A model folder or a function in place of the bundle's own query tower; the folder must have the
-            fingerprint, and either must reproduce the canary.
-        reranking: Load the reranker if the bundle has one.
-        probing: Let a process of its own open the first stage before this one does; see `shortlist.probe`.
-        loaded: Told of each part when it is there: ``encoder``, those of `open_first_stage`, ``canary`` (what its
-            searches touched), ``reranker``.
-        beside: A generation loaded with the same ``runtime`` and ``encoder``; the models that it has in common with the
-            version are taken from it and not loaded again.
-
-    Raises:
-        FingerprintMismatch: The tower differs; the message names the field.
-        ArtifactError: A file does not parse or does not fit the others.
-        ConfigError, EnvironmentProblem: The runtime cannot be had.
-        ForkSafetyError: This process was forked from one that has used native threads.
-    """
-    claim_threads()
-    set_threads(runtime)
-    manifest = bundle.manifest
-    text = thaw("text", manifest.text, TextConfig)
-    fusion = thaw("fusion", manifest.fusion, FusionConfig)
-    thaw("index", dict(manifest.index["config"]), IndexConfig)
-    thaw("lexical", manifest.lexical, LexicalConfig)
-    canary = read_canary(bundle.folder / CANARY_FILE)
-    with Probe(bundle, needed=probing) as probe:
-        tower = _tower(bundle, text, runtime, encoder, canary, beside)  # while the child is at work
-        loaded("encoder")
-        probe.wait()
-    store = bundle.open_vectors()
-    stage = open_first_stage(bundle.folder, store, loaded=loaded)
-    products, template = stage.products, TextTemplate(text)
-    retriever = stage.retriever(fusion, tower)
-    check_first_stage(canary, retriever, products, overlap=float(manifest.canary["overlap"]))
-    loaded("canary")
-    reranker: Reranker = PassThrough()
-    if reranking:
-        reranker = _reranker(bundle, runtime, canary, products, template, beside)
-        loaded("reranker")
-    return Generation(
-        name=manifest.version,
-        bundle=bundle,
-        template=template,
-        products=products,
-        vectors=stage.vectors,
-        retriever=retriever,
-        reranker=reranker,
-        tower=tower,
-        pair_ms=_pair_ms(reranker, products, template, beside),
-        living=Living.over(manifest, stage, template, store=store, encode=_product_tower(bundle, tower, runtime)),
-    )
-
-
-def _tower(
-    bundle: Bundle,
-    text: TextConfig,
-    runtime: RuntimeConfig,
-    given: Path | EncodeQueries | None,
-    canary: Canary,
-    beside: Generation | None,
-) -> QueryTower | None:
-    if callable(given):
-        _require_text(bundle, text)
-        tower: QueryTower = CallableTower(given, int(bundle.manifest.vectors["dim"]))
-    elif bundle.manifest.encoder is None:
-        if given is not None:
-            raise ConfigError(
-                f"{bundle.root} was built without an encoder, so no folder can be checked against it; pass a function"
-            )
-        return None
-    else:
-        from retrieval.encoder import DualEncoder
-
-        config = thaw("encoder", bundle.manifest.encoder, EncoderConfig)
-        folder = Path(given) if given is not None else bundle.folder / "encoder"
-        config = replace(config, model=str(folder))
-        _require_fingerprint(bundle, config, folder, text)
-        tower = _shared_tower(bundle, beside) or DualEncoder.open(config, runtime)
-    if bundle.manifest.encoder is not None:  # else the canary's vectors are products', which no query gives again
-        check_tower(canary, tower.encode_queries, cosine=float(bundle.manifest.canary["cosine"]))
-    return tower
-
-
-def _product_tower(bundle: Bundle, tower: QueryTower | None, runtime: RuntimeConfig) -> EncodeProducts | None:
-    """Return what encodes product texts: the tower itself, or the bundle's own beside a function for queries."""
-    encode: EncodeProducts | None = getattr(tower, "encode_products", None)
-    if encode is not None or bundle.manifest.encoder is None:
-        return encode
-    config = replace(thaw("encoder", bundle.manifest.encoder, EncoderConfig), model=str(bundle.folder / "encoder"))
-
-    @cache  # a function for queries was given, so nobody may ever ask
-    def opened() -> EncodeProducts:
-        from retrieval.encoder import DualEncoder
-
-        return DualEncoder.open(config, runtime).encode_products
-
-    return lambda texts: opened()(texts)
-
-
-def _require_fingerprint(bundle: Bundle, config: EncoderConfig, folder: Path, text: TextConfig) -> None:
-    different = differences(_tower_identity(bundle), tower_fingerprint(folder, config, text))
-    if different:
-        raise FingerprintMismatch(
-            f"the encoder in {folder} is not the one the index of {bundle.manifest.version} was built with: "
-            f"{'; '.join(different)}. Open it with the encoder it was built with, or rebuild with: shortlist build"
-        )
-
-
-def _shared_tower(bundle: Bundle, beside: Generation | None) -> QueryTower | None:
-    """Return the tower of the generation beside, when the version has the same one."""
-    same = beside is not None and _tower_identity(beside.bundle) == _tower_identity(bundle)
-    return beside.tower if beside is not None and same else None
-
-
-def _tower_identity(bundle: Bundle) -> Fingerprint:
-    """Return what the manifest says of the query tower; vectors that were brought along say more, of themselves."""
-    return Fingerprint({name: value for name, value in bundle.manifest.fingerprint.items() if name != "vectors"})
-
-
-def _require_text(bundle: Bundle, text: TextConfig) -> None:
-    """Refuse a text template that the fingerprint does not know, where the rest of the tower is the caller's own."""
-    recorded = {name: value for name, value in bundle.manifest.fingerprint.items() if name in text_fields(text)}
-    found = {name: value for name, value in text_fields(text).items() if name in recorded}
-    different = differences(Fingerprint(recorded), Fingerprint(found))
-    if different:
-        raise FingerprintMismatch(
-            f"the text template of {bundle.manifest.version} is not the one its index was built with: "
-            f"{'; '.join(different)}. Rebuild with: shortlist build"
-        )
-
-
-def _reranker(
-    bundle: Bundle,
-    runtime: RuntimeConfig,
-    canary: Canary,
-    products: ProductTable,
-    template: TextTemplate,
-    beside: Generation | None,
-) -> Reranker:
-    config: Any = thaw("reranker", bundle.manifest.reranker, RerankerConfig)
-    if not isinstance(config, CrossEncoderConfig):
-        return PassThrough()
-    folder = bundle.folder / "reranker"
-    recorded = Fingerprint(bundle.manifest.reranker_fingerprint)
-    different = differences(recorded, reranker_fingerprint(folder, config), stored_in="manifest")
-    if different:
-        raise FingerprintMismatch(
-            f"the cross-encoder in {folder} is not the one that {bundle.manifest.version} was built with: "
-            f"{'; '.join(different)}. Rebuild with: shortlist build"
-        )
-    reranker = _shared_reranker(bundle, beside) or open_reranker(replace(config, model=str(folder)), runtime)
-    check_reranker(canary, reranker.score, products, template, spread=float(bundle.manifest.canary["spread"]))
-    return reranker
-
-
-def _shared_reranker(bundle: Bundle, beside: Generation | None) -> Reranker | None:
-    """Return the reranker of the generation beside, when the version has the same one, of the same weight."""
-    if beside is None or _reranker_identity(beside.bundle) != _reranker_identity(bundle):
-        return None
-    return beside.reranker
-
-
-def _reranker_identity(bundle: Bundle) -> tuple[dict[str, Any], dict[str, FileDigest]]:
-    """Return all that a reranker is made of: its configuration and the digests of its files."""
-    files = {name: digest for name, digest in bundle.manifest.files.items() if name.startswith("reranker/")}
-    return bundle.manifest.reranker, files
-
-
-def _pair_ms(reranker: Reranker, products: ProductTable, template: TextTemplate, beside: Generation | None) -> float:
-    """Measure what a pair costs here, on the catalogue's texts, so that the first query can keep a deadline.
-
-    A shared reranker costs what it did when it was opened: it is in use, so a measurement would show the load (5 to 15
-    times as much with eight threads searching on two cores) and keep it for as long as the version serves.
-    """
-    if reranker.weight == 0:
-        return 0.0
-    if beside is not None and reranker is beside.reranker:
-        return beside.pair_ms
-    step = max(1, products.count // CALIBRATION_PAIRS)
-    texts = [template.render(products.get(row)) for row in range(0, products.count, step)[:CALIBRATION_PAIRS]]
-    query = " ".join(texts[0].split()[:3])
-    taken_ms = []
-    for _ in range(CALIBRATION_RUNS):
-        start = time.perf_counter()
-        reranker.score(query, texts)
-        taken_ms.append((time.perf_counter() - start) * 1000 / len(texts))
-    return statistics.median(taken_ms)
 
 
 def require_tower(generation: Generation) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from retrieval.config import RuntimeConfig
 from shortlist.bundle import live_version, open_bundle
-from shortlist.generation import EncodeQueries, Generation, load_generation
+from shortlist.generation import EncodeQueries, Generation
 from shortlist.living.changing import up_to_date
+from shortlist.loading import load_generation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

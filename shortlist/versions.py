@@ -141,7 +141,7 @@ def rollback(root: Path, version: str = "") -> RolledBack:
         BuildLocked: A build is running.
         CommitUncertain: It is live, but may not be after a power cut.
     """
-    from shortlist.generation import load_generation
+    from shortlist.loading import load_generation
 
     live, _ = live_version(root)
     with storage.exclusive_lock(root / LOCK, purpose=f"rollback {root.name}"):

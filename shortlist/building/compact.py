@@ -24,9 +24,10 @@ from shortlist.building.report import BuildReport
 from shortlist.building.vectors import append_new, open_store
 from shortlist.bundle import LOCK, Bundle, live_version, open_bundle
 from shortlist.config import BuildConfig, CompactConfig
-from shortlist.generation import Generation, load_generation
+from shortlist.generation import Generation
 from shortlist.living.changing import up_to_date
 from shortlist.living.journal import Journal
+from shortlist.loading import load_generation
 from shortlist.stored import thaw
 
 

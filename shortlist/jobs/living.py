@@ -10,11 +10,11 @@ from retrieval.delta_products import checked, fitted
 from retrieval.products import ProductTable
 from shortlist.bundle import open_bundle
 from shortlist.config import UpsertConfig
-from shortlist.generation import load_generation
 from shortlist.living.changing import Deleted, checked_ids, up_to_date, upsert
 from shortlist.living.journal import START, Journal
 from shortlist.living.records import Delete
 from shortlist.living.standing import standing
+from shortlist.loading import load_generation
 from shortlist.progress import progress
 
 

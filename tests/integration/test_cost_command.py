@@ -16,7 +16,7 @@ from shortlist.cost import CostSweepConfig
 from shortlist.evaluation.cost import ways as ways_module
 from shortlist.evaluation.cost.bench import Bench, open_bench
 from shortlist.evaluation.cost.ways import Way, answers, every_way, pairs_to_score
-from shortlist.generation import load_generation
+from shortlist.loading import load_generation
 
 Run = Callable[..., tuple[int, str, str]]
 

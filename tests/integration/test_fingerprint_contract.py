@@ -17,7 +17,7 @@ from retrieval.config import Precision, RuntimeConfig
 from shortlist import SearchEngine
 from shortlist.building.job import build
 from shortlist.bundle import open_bundle
-from shortlist.generation import load_generation
+from shortlist.loading import load_generation
 from tools.reliability.harness.bad_candidates import BadCandidate, offered
 
 

@@ -17,7 +17,8 @@ from shortlist.evaluation.cost.machine import describe_machine
 from shortlist.evaluation.cost.noise import control_task
 from shortlist.evaluation.cost.records import Machine
 from shortlist.evaluation.cost.turns import Call, Task, Timed, number_of_calls, take_turns
-from shortlist.generation import Generation, QueryTower, load_generation
+from shortlist.generation import Generation, QueryTower
+from shortlist.loading import load_generation
 from shortlist.progress import progress
 
 

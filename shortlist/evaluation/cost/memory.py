@@ -129,7 +129,7 @@ def _weigh_here(orders: Mapping[str, Any]) -> list[MemoryPart]:
     import sentence_transformers  # noqa: F401
 
     from shortlist.bundle import open_bundle
-    from shortlist.generation import load_generation
+    from shortlist.loading import load_generation
 
     scales = _Scales()
     scales.weigh("libraries")
