@@ -4,9 +4,7 @@ Where the stub of `shop` would hide what the libraries do with a file, this is w
 """
 
 import json
-import tempfile
 from pathlib import Path
-from typing import Any
 
 from indexing.config import FlatConfig
 from rerank.config import CrossEncoderConfig
@@ -21,57 +19,44 @@ from retrieval.config import (
 )
 from shortlist.building.job import build
 from shortlist.config import BuildConfig
+from tools.reliability.harness.models import TINY, write_encoder, write_network
 from tools.reliability.harness.shop import WORDS
-
-WIDTH, MAX_TOKENS = 8, 32
-
-
-def write_tower(folder: Path) -> Path:
-    """Write a sentence-transformers folder with a random one-layer BERT of width 8."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.base.modules import Normalize, Transformer
-    from sentence_transformers.sentence_transformer.modules import Pooling
-
-    with tempfile.TemporaryDirectory() as body:
-        _network("BertModel").save_pretrained(body)
-        _tokenizer().save_pretrained(body)
-        modules = [Transformer(body, max_seq_length=MAX_TOKENS), Pooling(WIDTH, pooling_mode="mean"), Normalize()]
-        SentenceTransformer(modules=modules, device="cpu").save(str(folder), create_model_card=False)
-    return folder
 
 
 def write_cross_encoder(folder: Path) -> Path:
-    """Write a CrossEncoder folder: the same random body below a mean and one linear layer, as training makes it."""
+    """Write a CrossEncoder folder of the kind that ``train-reranker`` makes: transformer, pooling, one linear layer."""
     import torch
     from sentence_transformers import CrossEncoder
     from sentence_transformers.base.modules import Dense, Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling
 
-    with tempfile.TemporaryDirectory() as body:
-        _network("BertModel").save_pretrained(body)
-        _tokenizer().save_pretrained(body)
-        transformer = Transformer(body, max_seq_length=MAX_TOKENS)
-    with torch.random.fork_rng(devices=[]):
+    from rerank.model import quiet_transformers
+
+    body = write_network(folder / "body", "BertModel", 13, TINY)
+    with quiet_transformers(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        head = Dense(WIDTH, 1, activation_function=torch.nn.Identity(), module_output_name="scores")
-    modules = [transformer, Pooling(WIDTH, pooling_mode="mean"), head]
-    CrossEncoder(modules=modules, device="cpu", activation_fn=torch.nn.Sigmoid()).save_pretrained(
-        str(folder), create_model_card=False
-    )
-    return folder
+        head = Dense(TINY.dim, 1, activation_function=torch.nn.Identity(), module_output_name="scores")
+        transformer = Transformer(str(body), max_seq_length=TINY.max_tokens)
+        modules = [transformer, Pooling(TINY.dim, pooling_mode="mean"), head]
+        model = CrossEncoder(modules=modules, device="cpu", activation_fn=torch.nn.Sigmoid())
+        model.save_pretrained(str(folder / "cross_encoder"))
+    return folder / "cross_encoder"
 
 
 def build_tiny(folder: Path) -> Path:
     """Build a bundle of twelve products below ``folder`` (models, catalogue and all) and return its directory."""
     write_catalogue(folder / "catalogue")
+    models = [write_encoder(folder / "tower", seed=11, size=TINY), write_cross_encoder(folder / "reranker")]
+    for model in models:
+        (model / "README.md").unlink()  # half of the model's bytes
     config = BuildConfig(
         catalog=TabularCatalog(name="tiny", format=FileFormat.jsonl, products="products.jsonl", keep=["*"]),
         text=TextConfig(fields=["title"]),
-        encoder=EncoderConfig(model=str(write_tower(folder / "tower")), query_max_tokens=0),
+        encoder=EncoderConfig(model=str(models[0]), query_max_tokens=0),
         lexical=LexicalConfig(),
         index=FlatConfig(),
         fusion=RrfConfig(),
-        reranker=CrossEncoderConfig(model=str(write_cross_encoder(folder / "cross-encoder")), weight=0.5),
+        reranker=CrossEncoderConfig(model=str(models[1]), weight=0.5),
         runtime=RuntimeConfig(device="cpu", threads=1),
         canary_queries=4,
     )
@@ -94,33 +79,3 @@ def write_catalogue(folder: Path) -> Path:
     queries = "".join(f"q{number},{word} {WORDS[number + 4]}\n" for number, word in enumerate(WORDS[:4]))
     (folder / "queries.csv").write_text(f"query_id,text\n{queries}", encoding="utf-8")
     return folder
-
-
-def _tokenizer() -> Any:  # noqa: ANN401 - transformers has no types here
-    from transformers import BertTokenizer
-
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    vocabulary = {token: number for number, token in enumerate([*special, *WORDS])}
-    return BertTokenizer(vocab=vocabulary, do_lower_case=True, model_max_length=MAX_TOKENS)
-
-
-def _network(heading: str) -> Any:  # noqa: ANN401 - as above
-    import torch
-    import transformers
-
-    config = transformers.BertConfig(
-        vocab_size=5 + len(WORDS),
-        hidden_size=WIDTH,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=MAX_TOKENS,
-        initializer_range=0.3,
-        num_labels=1,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(11)
-        network = getattr(transformers, heading)(config)
-    # Words must outweigh positions and special tokens, or all texts of a random layer look alike.
-    network.embeddings.word_embeddings.weight.data.mul_(4.0)
-    return network
