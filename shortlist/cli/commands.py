@@ -269,27 +269,11 @@ def compact(options: argparse.Namespace) -> Outcome:
 
 
 def verify(options: argparse.Namespace) -> Outcome:
-    """Check the live version's files, and with --full what they compute."""
-    from shortlist.bundle import open_bundle, verify_files
-    from shortlist.living.journal import Journal
-    from shortlist.living.standing import standing
+    """Check the live version's files, and with --full what they compute; exit 3 when it is refused."""
+    from shortlist.jobs.verify import verify as run
 
-    bundle = open_bundle(Path(options.bundle), verify=False)
-    size_bytes = verify_files(bundle)
-    records = Journal(bundle.root).read()
-    standing(records, journal_seq=bundle.manifest.journal_seq, where=bundle.manifest.version)
-    checked = (
-        f"{len(bundle.manifest.files)} files and {len(bundle.manifest.segments)} segments, "
-        f"{size_bytes / 2**20:.1f} MiB; {len(records)} records of the journal"
-    )
-    if options.full:
-        from shortlist.engine import SearchEngine
-
-        bundle.open_vectors().verify()
-        SearchEngine.open(options.bundle)
-        checked += "; loaded, and the stored queries are reproduced"
-    values = {"version": bundle.manifest.version, "ok": True, "size_bytes": size_bytes, "full": bool(options.full)}
-    return Outcome(f"{bundle.manifest.version} is whole: {checked}", values)
+    report = run(Path(options.bundle), full=bool(options.full))
+    return Outcome(report.text(), report.values(), exit_code=3 if report.error is not None else 0)
 
 
 def rollback(options: argparse.Namespace) -> Outcome:

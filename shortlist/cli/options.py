@@ -168,8 +168,8 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "verify",
-        "check every file of the live version against its manifest",
-        (BUNDLE, Option("--full", "also load it and reproduce the stored queries")),
+        "check every file of the live version against its manifest; exit 3 when it is refused",
+        (BUNDLE, Option("--full", "also load it, in a child first, and ask it what it answered when it was built")),
         example="shortlist verify --bundle artifacts/icecat --full",
     ),
     Command(

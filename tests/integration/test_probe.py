@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -14,7 +15,13 @@ from indexing.errors import ArtifactCorrupt, ArtifactError, ArtifactUntrusted, E
 from shortlist import SearchEngine, probe
 from shortlist.bundle import Bundle, open_bundle
 from shortlist.probe import Probe
-from tools.reliability.harness.bad_candidates import BAD_CANDIDATES, BadCandidate, change_products, offered
+from tools.reliability.harness.bad_candidates import (
+    BAD_CANDIDATES,
+    BadCandidate,
+    change_products,
+    change_vectors,
+    offered,
+)
 
 KINDS = {kind.name: kind for kind in BAD_CANDIDATES}
 
@@ -127,6 +134,18 @@ def test_what_the_child_refuses_is_raised_with_its_own_type_and_message(reranked
     assert refused.value.code == KINDS[name].code
     assert type(refused.value) in (ArtifactCorrupt, ArtifactUntrusted)
     assert str(root) in str(refused.value) or "stored search" in str(refused.value) or "product '" in str(refused.value)
+
+
+def test_a_vector_that_is_no_number_is_found_though_no_search_returns_it(reranked: Path, tmp_path: Path):
+    root = tmp_path / "bundle"
+    shutil.copytree(reranked, root)
+
+    def spoil(vectors: np.ndarray) -> np.ndarray:
+        return np.where(np.arange(len(vectors))[:, np.newaxis] == 37, np.float32("nan"), vectors)
+
+    kind = BadCandidate("nan", "artifact_corrupt", lambda draft: change_vectors(draft, spoil))
+    with offered(root, kind), pytest.raises(ArtifactCorrupt, match="1 of 60 vectors cannot be indexed: row 37 is not"):
+        try_out(open_bundle(root))
 
 
 def test_a_child_that_cannot_start_or_work_says_how_to_do_without(published: Path, monkeypatch: pytest.MonkeyPatch):

@@ -411,12 +411,17 @@ def rows_are_in_another_order(draft: Draft) -> None:
 
 @bad("artifact_corrupt")
 def vectors_are_others(draft: Draft) -> None:
+    change_vectors(draft, lambda vectors: vectors[::-1])
+
+
+def change_vectors(draft: Draft, change: Callable[[Any], Any]) -> None:
+    """Change the vectors of the first segment, float32 [n, d], and make every hash fit."""
     import numpy as np
 
     path, record = draft.store / "segment-000000.f32", draft.store / "segment-000000.json"
     dim = draft.manifest["vectors"]["dim"]
     vectors = np.fromfile(path, dtype="<f4").reshape(-1, dim)
-    draft.change_shared(path, np.ascontiguousarray(vectors[::-1]).tobytes())
+    draft.change_shared(path, np.ascontiguousarray(change(vectors)).tobytes())
     said = json.loads(record.read_bytes())
     draft.change_shared(record, json.dumps(said | {"vectors": asdict(storage.digest(path))}).encode())
 
