@@ -127,7 +127,8 @@ def _journal(bundle: Bundle) -> str:
 
 def _full_steps(bundle: Bundle) -> Iterator[tuple[str, Callable[[], str]]]:
     """Yield what loading the version proves."""
-    from shortlist.generation import Generation, load_generation
+    from shortlist.generation import Generation
+    from shortlist.loading import load_generation
     from shortlist.probe import Probe
 
     loaded: list[Generation] = []
