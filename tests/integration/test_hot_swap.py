@@ -101,9 +101,19 @@ PUBLIC_CALLS: dict[str, Callable[[SearchEngine], Any]] = {
     "product": lambda engine: engine.product("0003"),
     "search": lambda engine: engine.search("red mouse", filters=[("price", "<", 90.0)], deadline_ms=5000.0),
     "search_many": lambda engine: engine.search_many(["red mouse", "couch"], filters=[("price", "<", 90.0)]),
+    "explain": lambda engine: engine.explain("red mouse", "0003", filters=[("price", "<", 90.0)]),
     "similar": lambda engine: engine.similar("0003", filters=[("price", "<", 90.0)]),
     "run": lambda engine: engine.run("couch", System.hybrid_rerank, depth=5, run_depth=20, filters=[("price", ">", 1)]),
 }
+
+
+OTHERS = {"open", "asearch", "upsert", "delete", "follow", "reload", "watch", "watch_recall", "catch_up", "close"}
+"""What answers nothing itself: asearch is search, and those that exchange the generation hold it under a lock."""
+
+
+def test_every_public_call_is_held_to_taking_the_generation_once():
+    public = {name for name in dir(SearchEngine) if not name.startswith("_")}
+    assert public == {*PUBLIC_CALLS, *OTHERS}
 
 
 @pytest.mark.parametrize("call", PUBLIC_CALLS.values(), ids=PUBLIC_CALLS)

@@ -33,10 +33,10 @@ def sweep(*, quick: bool) -> Iterator[Figure]:
     with scratch() as folder:
         versions = publish_family(folder)
         expected = expected_answers(versions, threads=1)
-        yield swaps(versions, expected, count=5 if quick else 100, threads=4 if quick else THREADS)
-        kinds = [*BAD_CANDIDATES[:12:6], *BAD_CANDIDATES[-2:]] if quick else BAD_CANDIDATES
-        yield refusals(versions[0], expected, kinds, threads=4 if quick else THREADS)
-        yield leftovers(versions, count=8 if quick else 200)
+        yield swaps(versions, expected, count=4 if quick else 100, threads=3 if quick else THREADS)
+        kinds = [*BAD_CANDIDATES[:12:6], BAD_CANDIDATES[-1]] if quick else BAD_CANDIDATES
+        yield refusals(versions[0], expected, kinds, threads=3 if quick else THREADS)
+        yield leftovers(versions, count=4 if quick else 200)
 
 
 def swaps(versions: Sequence[Version], expected: Expected, *, count: int, threads: int) -> Figure:

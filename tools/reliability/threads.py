@@ -29,7 +29,7 @@ Question = tuple[SearchEngine, str, dict[str, Any]]
 def sweep(*, quick: bool) -> Iterator[Figure]:
     """Yield a run at Python's own switch interval, and one that switches as often as it can."""
     with scratch() as folder:
-        questions = ask_of(open_engines(folder), 40 if quick else 2_000)
+        questions = ask_of(open_engines(folder), 16 if quick else 2_000)
         serial = [answer(question) for question in questions]
         for name, interval_s in (("threads", sys.getswitchinterval()), ("threads, switched hastily", HASTY_S)):
             with switching(interval_s):
