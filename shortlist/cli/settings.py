@@ -16,7 +16,7 @@ def configuration_usage(command: Command) -> str:
     settings, groups = [], []
     for field in fields(schema):
         default = _default(field)
-        if default is MISSING:
+        if default is MISSING or field.name in GROUPS:
             groups.append(field.name)
         else:
             settings.append(f"  {field.name}={_plain(default)}")

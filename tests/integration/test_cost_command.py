@@ -190,3 +190,12 @@ def test_the_queries_that_are_timed_are_a_seeded_draw_in_order(bench: Bench):
     assert [texts.index(text) for text in drawn] == sorted(texts.index(text) for text in drawn)
     assert drawn != texts[:4]
     assert bench.drawn(99) == texts
+
+
+def test_the_help_of_evaluate_lists_cost_among_the_groups_and_not_among_the_settings(run: Run):
+    code, out, _ = run("evaluate", "--help")
+    assert code == 0
+    groups, settings = out.split("settings:")
+    assert "cost: none, quick, standard" in groups
+    assert "cost.timed_queries" in groups
+    assert "cost" not in settings
