@@ -127,12 +127,13 @@ def clean(root: Path, *, keep: int) -> Collected:
         return collect(root, keep=keep, stores=True)
 
 
-def rollback(root: Path, version: str = "") -> RolledBack:
+def rollback(root: Path, version: str = "", *, probing: bool = True) -> RolledBack:
     """Make an earlier version live again, after proving that it still answers as when it was built.
 
     Args:
         root: The bundle directory.
         version: Which; default: the newest that is older than the live one.
+        probing: Let a process of its own open indexes and products first; see `shortlist.probe`.
 
     Raises:
         ConfigError: There is no such version, or it is live already.
@@ -147,7 +148,7 @@ def rollback(root: Path, version: str = "") -> RolledBack:
     with storage.exclusive_lock(root / LOCK, purpose=f"rollback {root.name}"):
         target = _chosen(root, version, live)
         bundle: Bundle = open_version(root, target)
-        load_generation(bundle, runtime=RuntimeConfig())
+        load_generation(bundle, runtime=RuntimeConfig(), probing=probing)
         storage.sync_folder(bundle.folder.parent)
         make_live(root, target, bundle.manifest_sha256)
     return RolledBack(version=target, previous=live)

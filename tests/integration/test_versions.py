@@ -176,7 +176,7 @@ def test_a_version_that_is_open_is_collected_only_when_it_is_closed(root: Path, 
 
 def test_a_build_removes_what_a_rollback_abandoned_and_keeps_what_it_went_back_to(root: Path, publish: Publish):
     first, second, third = (publish() for _ in range(3))
-    assert rollback(root, first).previous == third
+    assert rollback(root, first, probing=False).previous == third
     fourth = publish()
     assert version_names(root) == [first, fourth]
     assert second not in version_names(root)
@@ -274,9 +274,9 @@ def test_names_rise_although_the_clock_goes_back(root: Path, publish: Publish):
 
 def test_rolling_back_goes_to_the_version_before_and_by_name_anywhere(root: Path, publish: Publish):
     first, second, third = (publish() for _ in range(3))
-    assert (rollback(root).version, live_version(root)[0]) == (second, second)
-    assert rollback(root).version == first
-    assert rollback(root, third).previous == first
+    assert (rollback(root, probing=False).version, live_version(root)[0]) == (second, second)
+    assert rollback(root, probing=False).version == first
+    assert rollback(root, third, probing=False).previous == first
     assert SearchEngine.open(root, probe=False).generation == third
     assert [version.live for version in list_versions(root)] == [True, False, False]
 
@@ -284,9 +284,9 @@ def test_rolling_back_goes_to_the_version_before_and_by_name_anywhere(root: Path
 def test_there_must_be_something_to_go_back_to(root: Path, publish: Publish):
     first = publish()
     with pytest.raises(ConfigError, match=f"has no version older than {first}, which is live"):
-        rollback(root)
+        rollback(root, probing=False)
     with pytest.raises(ConfigError, match="is live already"):
-        rollback(root, first)
+        rollback(root, first, probing=False)
     with pytest.raises(ConfigError, match=r"has no version \.\./\.\./etc; it has 2"):
         rollback(root, "../../etc")
 
@@ -299,7 +299,7 @@ def test_a_damaged_version_is_not_gone_back_to(root: Path, publish: Publish):
     path.unlink()  # the file is shared with the other version
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(ArtifactCorrupt, match=r"lengths\.i32 was altered"):
-        rollback(root)
+        rollback(root, probing=False)
     assert live_version(root)[0] == second
     assert not is_leased(root, first)
 
@@ -309,7 +309,7 @@ def test_a_version_that_answers_otherwise_is_not_gone_back_to(root: Path, publis
     second = publish()
     monkeypatch.setattr(StubEncoder, "encode_queries", lambda self, texts: -self.encode_products(texts))
     with pytest.raises(FingerprintMismatch, match="does not reproduce the bundle's stored queries"):
-        rollback(root)
+        rollback(root, probing=False)
     assert live_version(root)[0] == second
 
 
@@ -317,7 +317,7 @@ def test_no_rollback_while_a_build_runs(root: Path, publish: Publish):
     publish()
     publish()
     with storage.exclusive_lock(root / "LOCK", purpose="build"), pytest.raises(BuildLocked, match=r"\(build\)"):
-        rollback(root)
+        rollback(root, probing=False)
 
 
 def test_a_rollback_whose_last_sync_failed_says_what_is_not_known_and_how_to_find_out(root: Path, publish: Publish):
@@ -338,7 +338,7 @@ def test_a_rollback_whose_last_sync_failed_says_what_is_not_known_and_how_to_fin
 
     message = f"{first} is live, but after a power cut the version before may be: .*find out with: shortlist versions"
     with storage.using(FailsAtTheEnd()), pytest.raises(CommitUncertain, match=message):
-        rollback(root)
+        rollback(root, probing=False)
     assert live_version(root)[0] == first
 
 

@@ -94,7 +94,7 @@ class Shop:
             self.build(0, out)
             self.build(1, out)
 
-        return self._record("rollback", prepare, rollback)
+        return self._record("rollback", prepare, partial(rollback, probing=False))
 
     def killed_and_resumed(self, at: int) -> Recorded | None:
         """Build, be killed at a change, and build again; ``None`` when there are fewer changes than that."""

@@ -72,7 +72,9 @@ def write_model(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
-def write_shop(folder: Path, *, products: int = 12, titles: Callable[[int], str] | None = None) -> Path:
+def write_shop(
+    folder: Path, *, products: int = 12, titles: Callable[[int], str] | None = None, first_price: float = 0.0
+) -> Path:
     """Write a catalogue of JSON Lines with queries; every title is a product's own."""
     folder.mkdir(parents=True)
     lines = [
@@ -81,7 +83,7 @@ def write_shop(folder: Path, *, products: int = 12, titles: Callable[[int], str]
             "title": titles(number)
             if titles
             else f"{WORDS[number % len(WORDS)]} {WORDS[number // 3 % len(WORDS)]} {number}",
-            "price": number + 0.5,
+            "price": first_price + number + 0.5,
             "stock": number % 4,
         }
         for number in range(products)
