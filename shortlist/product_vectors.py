@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from indexing.errors import VectorError
+from indexing.errors import EnvironmentProblem, ShortlistError, VectorError
 from indexing.types import FloatMatrix
 from indexing.vectors import check_vectors
 
@@ -28,7 +28,8 @@ def encode_checked(
 
     Raises:
         VectorError: A vector is not finite, zero or not of unit length, with the products as its ``names``; or there
-            are not n of them, or of another dimension.
+            are not n of them, or of another dimension; or the encoder fails on one text, whatever it raises.
+        EnvironmentProblem: The encoder fails on the texts together, but on none alone.
     """
     try:
         vectors = check_vectors(encode(texts), dim=dim)
@@ -42,6 +43,52 @@ def encode_checked(
             positions=error.positions,
             names=product_ids,
         ) from error
+    except (ShortlistError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise _failure(encode, texts, error, owners) from error
     if len(vectors) != len(texts):
         raise VectorError(f"expected a vector for each of {len(texts)} texts, got {len(vectors)} from the encoder")
     return vectors
+
+
+def _failure(
+    encode: EncodeProducts, texts: Sequence[str], error: BaseException, owners: Callable[[Sequence[int]], Iterable[str]]
+) -> ShortlistError:
+    """Return what to raise when the encoder failed: it names the product, if it is one product's text."""
+    cause = f"{type(error).__name__}: {error}"
+    position = _culprit(encode, texts)
+    if position is None:
+        return EnvironmentProblem(
+            f"the encoder failed on {len(texts)} texts together, but on none alone: {cause}; set runtime.batch_tokens "
+            "lower, or free some memory"
+        )
+    product_ids = tuple(owners([position]))
+    shown = ", ".join(map(repr, product_ids[:_SHOWN]))
+    return VectorError(
+        f"the text of product {shown} cannot be encoded: {cause}; correct it, or leave the product out",
+        positions=(position,),
+        names=product_ids,
+    )
+
+
+def _culprit(encode: EncodeProducts, texts: Sequence[str]) -> int | None:
+    """Return the first text on which the encoder fails alone, by halving; ``None`` when there is none."""
+    first, end = 0, len(texts)
+    while end - first > 1:
+        middle = (first + end) // 2
+        if _fails(encode, texts[first:middle]):
+            end = middle
+        else:
+            first = middle
+    return first if end > first and _fails(encode, texts[first:end]) else None
+
+
+def _fails(encode: EncodeProducts, texts: Sequence[str]) -> bool:
+    try:
+        encode(texts)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # noqa: BLE001 - as above
+        return True
+    return False

@@ -1,12 +1,13 @@
 """What a build encodes again: the texts that changed, and nothing else. A stub encoder counts them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from indexing.errors import EnvironmentProblem, VectorError
 from shortlist.building.job import build
 from shortlist.building.report import BuildReport
 from shortlist.bundle import open_bundle
@@ -106,3 +107,45 @@ def test_another_template_encodes_only_the_texts_that_it_changes(shop: Shop):
     assert shop.build()[1] == []
     shop.config.text = replace(shop.config.text, fields=["title", "description"])
     assert shop.build()[1] == ["usb black 7. made of steel"]
+
+
+# --- an encoder that fails --------------------------------------------------------------------------------------------
+
+
+class Panic(BaseException):
+    """What a tokenizer in another language raises when it panics: no Exception."""
+
+
+@pytest.mark.parametrize("raised", [RuntimeError("index out of range"), Panic("not a char boundary")])
+def test_an_encoder_that_fails_on_a_text_raises_with_the_product_named(shop: Shop, monkeypatch, raised: BaseException):
+    encode = StubEncoder.encode_products
+
+    def fails(self: StubEncoder, texts: Sequence[str], **options: object) -> object:
+        if "sofa of the devil" in texts:
+            raise raised
+        return encode(self, texts, **options)
+
+    shop.config.encoder = replace(shop.config.encoder, product_prompt="product: ")  # all are encoded again
+    shop.change(150, title="sofa of the devil")
+    message = rf"the text of product 'p150' cannot be encoded: {type(raised).__name__}: {raised}; correct it"
+    with monkeypatch.context() as patch:
+        patch.setattr(StubEncoder, "encode_products", fails)
+        with pytest.raises(VectorError, match=message) as failed:
+            shop.build()
+    assert failed.value.names == ("p150",)
+    shop.change(150, title="sofa")
+    assert shop.build()[0].encoded == PRODUCTS - 128  # two segments of 64 were stored before
+
+
+def test_an_encoder_that_fails_on_no_text_alone_is_the_machines_trouble(shop: Shop, monkeypatch):
+    encode = StubEncoder.encode_products
+
+    def small(self: StubEncoder, texts: Sequence[str], **options: object) -> object:
+        if len(texts) > 5:
+            raise MemoryError("no room for 64 texts")
+        return encode(self, texts, **options)
+
+    shop.config.encoder = replace(shop.config.encoder, product_prompt="product: ")
+    monkeypatch.setattr(StubEncoder, "encode_products", small)
+    with pytest.raises(EnvironmentProblem, match=r"on none alone: MemoryError: .*; set runtime\.batch_tokens lower"):
+        shop.build()
