@@ -293,7 +293,7 @@ def test_a_delete_of_nothing_is_refused(
 def test_compact_and_verify_tell_what_the_journal_holds(out: Path, run: Callable[..., tuple[int, str, str]]):
     assert "nothing to compact" in run("compact", "--bundle", out)[1]
     change(SearchEngine.open(out))
-    assert "2 records of the journal" in run("verify", "--bundle", out)[1]
+    assert "journal               2 records, each with its digest" in run("verify", "--bundle", out)[1]
     code, printed, _ = run("compact", "--bundle", out, "runtime.threads=1")
     assert (code, "products  11;" in printed) == (0, True)
     (path, *_) = sorted((out / "JOURNAL").glob("*.json"))
