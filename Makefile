@@ -10,7 +10,7 @@ export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format bench bench-peers reliability wheel clean
+.PHONY: help install demo test check format bench bench-table bench-peers reliability wheel clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,8 +34,11 @@ format: $(STAMP) ## rewrite the sources the way `make check` wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## measure latency and throughput on this machine (tools/bench/results)
-	$(BIN)/python tools/bench/run.py
+bench: $(STAMP) ## measure speed beside its peers on this machine (tools/bench/results; an hour)
+	$(BIN)/python -m tools.bench.speed.run
+
+bench-table: $(STAMP) ## put the newest results of `make bench` into docs/evaluation.md and docs/pictures
+	$(BIN)/python -m tools.bench.speed.publish
 
 bench-peers: $(STAMP) $(PEERS)/.installed ## measure Shortlist beside what one would write with other libraries (half an hour)
 	test -d artifacts/demo/models || $(BIN)/shortlist demo --out artifacts/demo

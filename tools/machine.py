@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("numpy", "torch", "faiss-cpu", "sentence-transformers", "transformers")
+PACKAGES = (
+    "numpy",
+    "torch",
+    "faiss-cpu",
+    "faiss-gpu",
+    "faiss-gpu-cuvs",
+    "sentence-transformers",
+    "transformers",
+    "openvino",
+)
+"""Those that decide how fast something is; what is not installed is left out."""
 
 
 def machine() -> dict[str, Any]:
@@ -18,8 +28,15 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
     }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:
