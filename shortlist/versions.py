@@ -130,6 +130,8 @@ def clean(root: Path, *, keep: int) -> Collected:
 def rollback(root: Path, version: str = "", *, probing: bool = True) -> RolledBack:
     """Make an earlier version live again, after proving that it still answers as when it was built.
 
+    The journal is applied to it as well: what was upserted since must be something that it can show.
+
     Args:
         root: The bundle directory.
         version: Which; default: the newest that is older than the live one.
@@ -137,18 +139,19 @@ def rollback(root: Path, version: str = "", *, probing: bool = True) -> RolledBa
 
     Raises:
         ConfigError: There is no such version, or it is live already.
-        ArtifactError, VectorError: The version is not whole, or does not reproduce its stored queries; the live one
-            stays.
+        ArtifactError, VectorError: The version is not whole, does not reproduce its stored queries, or cannot show what
+            the journal says (vectors of another dimension came with later products); the live one stays.
         BuildLocked: A build is running.
         CommitUncertain: It is live, but may not be after a power cut.
     """
+    from shortlist.living.changing import up_to_date
     from shortlist.loading import load_generation
 
     live, _ = live_version(root)
     with storage.exclusive_lock(root / LOCK, purpose=f"rollback {root.name}"):
         target = _chosen(root, version, live)
         bundle: Bundle = open_version(root, target)
-        load_generation(bundle, runtime=RuntimeConfig(), probing=probing)
+        up_to_date(load_generation(bundle, runtime=RuntimeConfig(), probing=probing))
         storage.sync_folder(bundle.folder.parent)
         make_live(root, target, bundle.manifest_sha256)
     return RolledBack(version=target, previous=live)

@@ -128,6 +128,7 @@ def _journal(bundle: Bundle) -> str:
 def _full_steps(bundle: Bundle) -> Iterator[tuple[str, Callable[[], str]]]:
     """Yield what loading the version proves."""
     from shortlist.generation import Generation
+    from shortlist.living.changing import up_to_date
     from shortlist.loading import load_generation
     from shortlist.probe import Probe
 
@@ -148,10 +149,15 @@ def _full_steps(bundle: Bundle) -> Iterator[tuple[str, Callable[[], str]]]:
         models = [name for name in ("encoder", "reranker") if f"{name}/modules.json" in manifest.files]
         return f"everything loads; {' and '.join(models) or 'no model'} as the fingerprint says"
 
+    def applied() -> str:
+        generation = up_to_date(loaded[0])
+        return f"{len(generation.products.there)} products are shown once the journal is applied"
+
     yield "vector store", stored
     yield "child", child
     yield "models", load
     yield "canary", lambda: _canary(loaded[0], read_canary(bundle.folder / CANARY_FILE))
+    yield "journal on top", applied
 
 
 def _canary(generation: Any, canary: Canary) -> str:  # noqa: ANN401 - a Generation, whose module loads torch

@@ -28,6 +28,7 @@ from shortlist import SearchEngine
 from shortlist.building.job import build
 from shortlist.bundle import open_bundle
 from shortlist.living.journal import Journal
+from shortlist.versions import rollback
 from tools.reliability.harness.shop import DIM, StubEncoder, build_config, stub_encoder, write_model, write_shop
 
 
@@ -409,22 +410,26 @@ def unit(*numbers: int) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-@pytest.fixture
-def brought(tmp_path: Path) -> Path:
-    """A bundle of five products on vectors that came with the catalogue, without an encoder."""
-    source = tmp_path / "vectors"
+def build_brought(tmp_path: Path, matrix: np.ndarray) -> Path:
+    """Build a version of five products on vectors that come with the catalogue, without an encoder."""
+    source = tmp_path / f"vectors-{matrix.shape[1]}"
     source.mkdir()
-    column = pa.FixedSizeListArray.from_arrays(pa.array(unit(*range(5)).ravel()), 4)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
     ids = [f"v{number}" for number in range(5)]
     pq.write_table(
         pa.table({"product_id": ids, "title": [f"title {i}" for i in ids], "vector": column}),
         source / "products.parquet",
     )
-    config = build_config(write_model(tmp_path / "unused"))
+    config = build_config(write_model(tmp_path / f"unused-{matrix.shape[1]}"))
     config.encoder.model = ""
     config.catalog = TabularCatalog(name="vectors", fields={"vector": "vector"})
     build(config, source=source, out=tmp_path / "brought")
     return tmp_path / "brought"
+
+
+@pytest.fixture
+def brought(tmp_path: Path) -> Path:
+    return build_brought(tmp_path, unit(*range(5)))
 
 
 def test_brought_vectors_come_with_their_products_and_stay_while_the_text_does(brought: Path):
@@ -479,3 +484,13 @@ def test_journal_vectors_of_another_dimension_are_refused_with_what_to_do(
         FingerprintMismatch, match=f"holds vectors that are not those of {folder.name}.*'v9'.*upsert these"
     ):
         SearchEngine.open(brought)
+
+
+def test_a_version_that_cannot_show_what_was_upserted_since_is_not_gone_back_to(brought: Path, tmp_path: Path):
+    wider = np.pad(unit(*range(5)), ((0, 0), (0, 2)))
+    build_brought(tmp_path, np.ascontiguousarray(wider))
+    engine = SearchEngine.open(brought)
+    engine.upsert([Product("v9", "title 9")], vectors=np.ascontiguousarray(wider[:1]))
+    with pytest.raises(FingerprintMismatch, match=r"holds vectors that are not those of .*'v9'.*upsert these products"):
+        rollback(brought)
+    assert SearchEngine.open(brought).product_count == 6

@@ -26,9 +26,11 @@ def test_the_full_form_adds_the_child_the_models_and_the_canary_with_their_figur
     code, out, _ = run("verify", "--bundle", reranked, "--full", "--json")
     assert code == 0
     report = json.loads(out)
-    assert (report["ok"], [check["passed"] for check in report["checks"]]) == (True, [True] * 7)
+    assert (report["ok"], [check["passed"] for check in report["checks"]]) == (True, [True] * 8)
     found = {check["name"]: check["found"] for check in report["checks"]}
-    assert list(found) == ["CURRENT and manifest", "files", "journal", "vector store", "child", "models", "canary"]
+    first, last = ["CURRENT and manifest", "files", "journal", "vector store", "child"], ["models", "canary"]
+    assert list(found) == [*first, *last, "journal on top"]
+    assert found["journal on top"] == "60 products are shown once the journal is applied"
     assert found["models"] == "everything loads; encoder and reranker as the fingerprint says"
     assert "24 searches answered" in found["canary"]
     assert "of 8 queries (at least 0.999)" in found["canary"]
