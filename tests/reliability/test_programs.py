@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tools.reliability import run as whole_run
 from tools.reliability.harness.figures import Figure, conclude
-from tools.reliability.run import programs
+from tools.reliability.run import keep, programs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,3 +48,13 @@ def test_a_program_that_finds_nothing_wrong_says_how_hard_it_looked(tmp_path):
     assert conclude(lambda quick: [figure], quick=False, out=tmp_path / "x.json", say=lines.append) == 0
     assert lines[0].startswith("killed builds: points=132 losses=0")
     assert json.loads((tmp_path / "x.json").read_text())[0]["counts"] == {"points": 132, "losses": 0}
+
+
+def test_outcomes_of_one_commit_are_kept_in_one_file_the_latest_of_each_program(tmp_path, monkeypatch):
+    monkeypatch.setattr(whole_run, "commit", lambda: "abc")
+    for program, seconds in [("power", 1.0), ("kill", 2.0), ("power", 3.0)]:
+        path = keep({"program": program, "exit_code": 0, "seconds": seconds, "figures": []}, tmp_path / "results")
+    assert path.name == "reliability-abc.json"
+    found = json.loads(path.read_text())
+    assert found["machine"]["cores"] >= 1
+    assert [(one["program"], one["seconds"]) for one in found["programs"]] == [("kill", 2.0), ("power", 3.0)]

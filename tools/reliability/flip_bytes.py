@@ -1,7 +1,8 @@
 """Flip every byte of every file of a bundle, and cut every file at every length: opening must refuse each time.
 
-The bundle is a whole one, two models included. Each flip changes one bit, a different one from byte to byte; each is
-given to the function that every opening begins with, not to a process of its own.
+The bundle is a whole one, two models and a journal of an upsert and a delete included. Each flip changes one bit, a
+different one from byte to byte; each is given to the functions that every opening begins with, not to a process of its
+own.
 """
 
 import os
@@ -10,7 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from indexing.errors import ArtifactError
+from retrieval.records import Product
 from shortlist.bundle import LOCK, open_bundle
+from shortlist.engine import SearchEngine
+from shortlist.living.journal import Journal
+from shortlist.living.standing import standing
 from tools.reliability.harness.figures import Figure, command
 from tools.reliability.harness.shop import scratch
 from tools.reliability.harness.tiny import build_tiny
@@ -23,9 +28,13 @@ def sweep(*, quick: bool) -> Iterator[Figure]:
     """Yield the flips, then the truncations."""
     with scratch() as folder:
         root = build_tiny(folder)
+        with SearchEngine.open(root, probe=False) as engine:
+            engine.upsert([Product("p90", "red sofa", price=1.0), Product("p03", "blue sofa", price=2.0)])
+            engine.delete(["p01", "p02"])
         yield flips(root, step=STEP if quick else 1)
         yield truncations(root, step=STEP if quick else 1)
-        open_bundle(root)  # every file is what it was
+        if not accepted(root):
+            raise RuntimeError("a file was not put back as it was")
 
 
 def flips(root: Path, *, step: int) -> Figure:
@@ -73,7 +82,8 @@ def contents(root: Path) -> list[Path]:
 def accepted(root: Path) -> bool:
     """Whether opening goes past the verification; an error of another type than ours ends the program."""
     try:
-        open_bundle(root)
+        manifest = open_bundle(root).manifest
+        standing(Journal(root).read(), journal_seq=manifest.journal_seq, where=manifest.version)
     except ArtifactError:
         return False
     return True

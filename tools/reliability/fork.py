@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from indexing.errors import ForkSafetyError
+from retrieval.records import Product
 from shortlist import SearchEngine
 from shortlist.building.job import build
 from tools.reliability.harness.figures import Figure, command
@@ -31,6 +32,10 @@ CALLS: dict[str, Callable[[SearchEngine], object]] = {
     "search_many": lambda engine: engine.search_many(QUERIES),
     "asearch": lambda engine: asyncio.run(engine.asearch(QUERIES[0])),
     "similar": lambda engine: engine.similar("p003"),
+    "explain": lambda engine: engine.explain(QUERIES[0], "p003"),
+    "upsert": lambda engine: engine.upsert([Product("new", "new")]),
+    "delete": lambda engine: engine.delete(["p003"]),
+    "follow": lambda engine: engine.follow(),
     "reload": lambda engine: engine.reload(),
     "watch": lambda engine: engine.watch(),
     "open": lambda engine: SearchEngine.open(engine._opening.root),

@@ -1,7 +1,8 @@
 """Run every program of this folder and keep the figures: ``make reliability``.
 
-Each program runs in a process of its own, one after the other. What they came to goes to
-``tools/bench/results/reliability-<commit>.json``, with the machine and the versions; ``--quick`` writes nothing.
+Each program runs in a process of its own, one after the other. What one came to goes at once to
+``tools/bench/results/reliability-<commit>.json``, beside what others came to at the same commit, with the machine and
+the versions; so a run that was interrupted is continued by naming what is missing. ``--quick`` writes nothing.
 """
 
 import argparse
@@ -39,6 +40,17 @@ def run(name: str, *, quick: bool) -> dict[str, Any]:
     return {"program": name, "exit_code": ended.returncode, "seconds": seconds, "figures": found}
 
 
+def keep(outcome: dict[str, Any], folder: Path) -> Path:
+    """Put one program's outcome into the file of this commit, in place of an earlier one, and return the file."""
+    path = folder / f"reliability-{commit()}.json"
+    known = json.loads(path.read_text(encoding="utf-8"))["programs"] if path.exists() else []
+    others = [one for one in known if one["program"] != outcome["program"]]
+    outcomes = sorted([*others, outcome], key=lambda one: str(one["program"]))
+    folder.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"machine": machine(), "programs": outcomes}, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the programs named, or all; 1 when one of them failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -48,13 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = sorted(set(options.program) - set(programs()))
     if unknown:
         parser.error(f"no program {unknown[0]}; there are {', '.join(programs())}")
-    outcomes = [run(name, quick=options.quick) for name in options.program or programs()]
+    outcomes = []
+    for name in options.program or programs():
+        outcomes.append(run(name, quick=options.quick))
+        if not options.quick:
+            print(f"written to {keep(outcomes[-1], RESULTS).relative_to(ROOT)}", flush=True)
     failed = [outcome["program"] for outcome in outcomes if outcome["exit_code"]]
-    if not options.quick and not options.program:
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"reliability-{commit()}.json"
-        path.write_text(json.dumps({"machine": machine(), "programs": outcomes}, indent=1) + "\n", encoding="utf-8")
-        print(f"written to {path.relative_to(ROOT)}")
     tried = sum(len(outcome["figures"]) for outcome in outcomes)
     print(
         f"{tried} promises tried by {len(outcomes)} programs; "
