@@ -21,6 +21,13 @@ class Precision(Enum):
     bf16 = "bf16"
 
 
+class Weighting(Enum):
+    """How much a positive counts in training."""
+
+    graded = "graded"
+    equal = "equal"
+
+
 class FileFormat(Enum):
     """File format of a tabular catalogue."""
 
@@ -300,12 +307,21 @@ class ContrastiveConfig:
 
     Attributes:
         epochs: Passes over the (query, positive product) pairs.
-        batch_size: Pairs per step; every other product in the batch is a negative unless it is a known positive.
+        batch_size: Pairs per step; every other product in the batch is a negative unless a variant of it is known to
+            fit. Larger than memory holds is fine: ``batch_tokens`` bounds that.
+        batch_tokens: Tokens (padding included) that run through the network at once; a batch of more runs twice, in
+            parts, to the same result.
         learning_rate: Peak rate of AdamW.
         warmup_share: Share of the steps over which the rate rises.
         temperature: Divides the cosines before the softmax.
+        reverse_share: Share of the loss that ranks queries for a product instead of products for a query.
+        dims: Leading dimensions that must be good on their own, such as ``[64, 128]``; empty trains all of them alone.
         min_grade: Judgments at or above this are positives; below, and above 0, they are left out.
+        max_grade: Highest grade of the scale; 0 takes the highest that occurs.
+        weighting: ``graded`` counts a positive by its grade as a share of ``max_grade``, ``equal`` counts all alike.
         max_positives: Positives used per query and epoch at most (sampled with the seed).
+        max_negatives: Of the products judged 0 for a query, and those mined, how many join its batch at most.
+        noise_weight: Weight of scoring products for a misspelt query as for the query itself; 0 leaves it out.
         query_max_tokens: Longest query while training.
         product_max_tokens: Longest product text while training.
         dev_share: Share of the training queries held out for early stopping when the source has no ``dev`` split.
@@ -315,17 +331,27 @@ class ContrastiveConfig:
             the others up to this many.
         freeze_embeddings: Leave the word vectors as they are: faster, and words that no training query holds keep their
             place beside the ones that do.
+        lora_rank: Train low-rank additions of this rank to the attention instead of all weights (needs ``peft``; they
+            are merged on saving); 0 trains the weights themselves.
+        checkpoint_steps: Steps between checkpoints, from which the same command goes on after a kill; 0 writes none.
         precision: ``bf16`` trains under autocast.
-        seed: Seeds order, sampling and dropout.
+        seed: Seeds order, sampling, noise and dropout.
     """
 
     epochs: int = 3
     batch_size: int = 64
+    batch_tokens: int = 8192
     learning_rate: float = 5e-5
     warmup_share: float = 0.1
     temperature: float = 0.05
+    reverse_share: float = 0.5
+    dims: list[int] = field(default_factory=list)
     min_grade: int = 2
+    max_grade: int = 0
+    weighting: Weighting = Weighting.graded
     max_positives: int = 8
+    max_negatives: int = 1
+    noise_weight: float = 0.0
     query_max_tokens: int = 32
     product_max_tokens: int = 64
     dev_share: float = 0.1
@@ -333,6 +359,8 @@ class ContrastiveConfig:
     evaluations: int = 1
     dev_pool: int = 2000
     freeze_embeddings: bool = True
+    lora_rank: int = 0
+    checkpoint_steps: int = 0
     precision: Precision = Precision.bf16
     seed: int = 7
 
@@ -345,9 +373,18 @@ class ContrastiveConfig:
             )
         if self.batch_size < 2:
             raise ValueError(f"trainer.batch_size must be at least 2 (in-batch negatives), got {self.batch_size}")
-        for name in ("epochs", "min_grade", "max_positives", "patience", "evaluations", "dev_pool"):
+        for name in ("epochs", "min_grade", "max_positives", "patience", "evaluations", "dev_pool", "batch_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"trainer.{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("max_grade", "max_negatives", "noise_weight", "lora_rank", "checkpoint_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"trainer.{name} must be 0 or more, got {getattr(self, name)}")
+        if 0 < self.max_grade < self.min_grade:
+            raise ValueError(f"trainer.max_grade={self.max_grade} is below trainer.min_grade={self.min_grade}")
+        if any(dim < 1 for dim in self.dims):
+            raise ValueError(f"trainer.dims must be 1 or more each, got {list(self.dims)}")
         if not 0 <= self.warmup_share <= 1 or not 0 <= self.dev_share < 1:
             shares = f"{self.warmup_share} and {self.dev_share}"
             raise ValueError(f"trainer.warmup_share must be in [0, 1] and trainer.dev_share in [0, 1), got {shares}")
+        if not 0 <= self.reverse_share <= 1:
+            raise ValueError(f"trainer.reverse_share must be in [0, 1], got {self.reverse_share}")

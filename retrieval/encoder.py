@@ -155,7 +155,9 @@ class DualEncoder:
             features["token_type_ids"] = torch.zeros_like(features["input_ids"])
         if not self.settings.prompt_pooled:
             features["prompt_length"] = role.prompt_tokens
-        vectors = self.model(features)["sentence_embedding"].float()[:, : self.dim]
+        vectors = self.model(features)["sentence_embedding"][:, : self.dim]
+        if vectors.dtype != torch.float64:  # which only a check of gradients asks for
+            vectors = vectors.float()
         return torch.nn.functional.normalize(vectors, dim=1)
 
     def _encode(self, role: RoleTokenizer, texts: Sequence[str], progress: Callable[[int], None] | None) -> FloatMatrix:

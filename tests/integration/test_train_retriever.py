@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from indexing.errors import ConfigError, SourceDataError, StorageError, VectorError
+from indexing.errors import ArtifactCorrupt, ConfigError, EnvironmentProblem, SourceDataError, StorageError, VectorError
 from retrieval import contrastive
 from retrieval.config import ContrastiveConfig, EncoderConfig, Precision, RuntimeConfig, TextConfig
 from retrieval.contrastive import train_retriever
@@ -166,40 +166,120 @@ def test_thirty_two_pairs_can_be_learned_by_heart(tiny_model_folder, tiny_produc
     learner = Learner(tower, pairs, config=config)
     (batch,) = pairs.epoch(np.random.default_rng(0), max_positives=1, batch_size=64)
     assert len(batch.queries) == 32
-    losses = [learner.step(batch, rate_share=1.0) for _ in range(60)]
+    losses = [learner.step(batch, step=step, rate_share=1.0) for step in range(60)]
     assert losses[0] > 1.5
     assert np.mean(losses[-5:]) < losses[0] / 5
 
 
-def test_the_loss_of_a_step_is_that_of_the_served_vectors_under_the_mask(
-    tiny_model_folder, tiny_products, tiny_queries, tiny_judgments
-):
-    import torch
-
-    from retrieval.infonce import info_nce
-
-    texts = {product.product_id: product.title for product in tiny_products}
-    tower = DualEncoder.open(EncoderConfig(model=str(tiny_model_folder)), RUNTIME)
-    pairs = training_pairs(tiny_queries, tiny_judgments, texts, min_grade=2)
-    (batch,) = pairs.epoch(np.random.default_rng(0), max_positives=2, batch_size=64)
-    queries = tower.encode_queries([pairs.queries[row] for row in batch.queries])
-    products = tower.encode_products([pairs.products[row] for row in batch.products])
-    loss = Learner(tower, pairs, config=RECIPE).loss(batch).item()
-
-    def expected(known):
-        return float(info_nce(torch.from_numpy(queries), torch.from_numpy(products), known, temperature=0.05))
-
-    assert loss == pytest.approx(expected(torch.from_numpy(batch.known)), abs=1e-5)
-    assert abs(loss - expected(torch.eye(20, dtype=torch.bool))) > 0.05  # the mask matters here
-
-
 def test_a_loss_that_is_not_finite_stops_and_names_the_batch(train, tmp_path, monkeypatch):
-    import torch
-
-    monkeypatch.setattr(Learner, "loss", lambda *_: torch.tensor(torch.nan))
-    with pytest.raises(VectorError, match=r"training loss is nan for a batch with the queries '.*', '.*', '.*' and \d"):
+    monkeypatch.setattr(Learner, "backward", lambda *_, **__: float("nan"))
+    with pytest.raises(VectorError, match=r"loss is nan at step 1, for a batch with the queries '.*', '.*', '.*' and "):
         train()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(train, tmp_path, monkeypatch):
+    fail_at(monkeypatch, 5, float("nan"))
+    with pytest.raises(VectorError, match=r"nan at step 5.*the last good checkpoint stays at .*\.model\.checkpoint"):
+        train(replace(RECIPE, checkpoint_steps=2))
+    assert [path.name for path in tmp_path.iterdir()] == [".model.checkpoint.safetensors"]
+
+
+def fail_at(monkeypatch, step, failure):
+    """Let the step of this number give a loss, or raise."""
+    backward = Learner.backward
+
+    def failing(self, batch, *, step, at=step):
+        if step == at:
+            if isinstance(failure, float):
+                return failure
+            raise failure
+        return backward(self, batch, step=step)
+
+    monkeypatch.setattr(Learner, "backward", failing)
+
+
+@pytest.mark.parametrize("kill_at", [1, 4, 7, 12])
+@pytest.mark.parametrize("changes", [{}, {"lora_rank": 2}, {"noise_weight": 0.5, "max_negatives": 2}])
+def test_a_killed_run_goes_on_to_the_same_result(train, tmp_path, monkeypatch, kill_at, changes):
+    recipe = replace(RECIPE, checkpoint_steps=2, **changes)
+    whole = train(recipe, "whole")
+    with monkeypatch.context() as patch:
+        fail_at(patch, kill_at, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, "killed")
+    resumed = train(recipe, "killed")
+    assert resumed.resumed_at == (kill_at - 1) // 2 * 2
+    assert resumed.losses == whole.losses
+    assert resumed.dev == whole.dev
+    one, two = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", "killed"}
+
+
+def test_the_checkpoint_of_another_run_is_not_gone_on_from(train, tmp_path, monkeypatch, caplog):
+    recipe = replace(RECIPE, checkpoint_steps=1)
+    with monkeypatch.context() as patch:
+        fail_at(patch, 3, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe)
+    with caplog.at_level(logging.WARNING):
+        assert train(replace(recipe, seed=8)).resumed_at == 0
+    assert "is of a run with other settings or data; starting anew" in caplog.text
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(train, tmp_path):
+    (tmp_path / ".model.checkpoint.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(ArtifactCorrupt, match=r"checkpoint\.safetensors is no checkpoint: .*; remove it to start anew"):
+        train(replace(RECIPE, checkpoint_steps=1))
+
+
+def test_low_rank_additions_are_merged_into_a_plain_folder(train, tmp_path, tiny_model_folder, tiny_products):
+    report = train(replace(RECIPE, lora_rank=4, learning_rate=1e-2), dev_query_ids=set())
+    assert np.mean(report.losses[-3:]) < 0.7 * np.mean(report.losses[:3])
+    before, after = weights(tiny_model_folder), weights(tmp_path / "model")
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert "encoder.layer.0.attention.self.query.weight" in changed
+    assert not any("LayerNorm" in name or "bias" in name or "embeddings" in name for name in changed)
+    tower = DualEncoder.open(EncoderConfig(model=str(tmp_path / "model")), RUNTIME)
+    assert tower.encode_products([tiny_products[0].title]).shape == (1, 32)
+
+
+def test_memory_that_does_not_suffice_names_the_setting_that_halves_it(train, monkeypatch):
+    import torch
+
+    def refuse(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("retrieval.learner.cached_backward", refuse)
+    expected = r"products with trainer\.batch_tokens=8192 on cpu; trainer\.batch_tokens=4096 halves"
+    with pytest.raises(EnvironmentProblem, match=expected):
+        train()
+
+
+def test_another_error_of_torch_is_not_taken_for_missing_memory(train, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr("retrieval.learner.cached_backward", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        train()
+
+
+def test_every_step_is_told_to_who_watches(train):
+    seen = []
+    report = train(replace(RECIPE, epochs=2), watch=lambda step, values: seen.append((step, dict(values))))
+    assert [values["loss"] for _, values in seen if "loss" in values] == list(report.losses)
+    assert [values["dev_ndcg"] for _, values in seen if "dev_ndcg" in values] == [p.ndcg for p in report.dev[1:]]
+    assert [step for step, values in seen if "loss" in values] == list(range(1, report.steps + 1))
+
+
+def test_mined_negatives_take_part(train):
+    plain, mined = train(out="plain"), train(out="mined", negatives={"red wireless mouse": ["0030", "0031"]})
+    assert plain.losses == mined.losses  # a dev query's are not learned from
+    mined = train(replace(RECIPE, max_negatives=2), out="more", negatives={"couch": ["0030", "0031", "0032"]})
+    assert mined.losses != plain.losses
 
 
 def test_nothing_to_learn_from_is_said_before_the_model_is_opened(train, tmp_path):
@@ -258,6 +338,10 @@ def test_the_recipe_refuses_what_cannot_be_meant():
         ({"dev_share": 1.0}, r"trainer\.dev_share in \[0, 1\), got 0\.1 and 1\.0"),
         ({"batch_size": 1}, r"trainer\.batch_size must be at least 2"),
         ({"temperature": 0.0}, r"trainer\.temperature and trainer\.learning_rate must be > 0"),
+        ({"reverse_share": 1.5}, r"trainer\.reverse_share must be in \[0, 1\], got 1\.5"),
+        ({"dims": [8, 0]}, r"trainer\.dims must be 1 or more each, got \[8, 0\]"),
+        ({"lora_rank": -1}, r"trainer\.lora_rank must be 0 or more, got -1"),
+        ({"min_grade": 3, "max_grade": 2}, r"trainer\.max_grade=2 is below trainer\.min_grade=3"),
     ):
         with pytest.raises(ValueError, match=message):
             ContrastiveConfig(**changes)

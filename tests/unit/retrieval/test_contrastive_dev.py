@@ -108,6 +108,7 @@ def run(*scores, patience=2):
     """Train a weight from 0 upwards by one a step, look at each, and return where it stopped and what it kept."""
     weight = torch.nn.Parameter(torch.zeros(1))
     stopping = EarlyStopping(None, ScriptedDev(*scores), [weight], patience=patience)
+    stopping.look(epoch=0.0, step=0)
     for step in range(1, len(scores)):
         with torch.no_grad():
             weight += 1

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from indexing.errors import SourceDataError
+from retrieval.config import Weighting
 from retrieval.pairs import training_pairs
 from retrieval.records import Judgment, Query
 
@@ -21,34 +22,126 @@ JUDGMENTS = [
 ]
 
 
-def build(queries=QUERIES, judgments=JUDGMENTS, min_grade=2):
-    return training_pairs(queries, judgments, TEXTS, min_grade=min_grade)
+def build(queries=QUERIES, judgments=JUDGMENTS, min_grade=2, **options):
+    return training_pairs(queries, judgments, TEXTS, min_grade=min_grade, **options)
 
 
-def by_text(pairs, batch):
-    return [(pairs.queries[q], pairs.products[p]) for q, p in zip(batch.queries, batch.products, strict=True)]
+def positives(pairs, batch):
+    """Every positive place of a batch by text, with its weight."""
+    return {
+        (pairs.queries[batch.queries[i]], pairs.products[batch.products[j]]): float(batch.weights[i, j])
+        for i, j in zip(*np.nonzero(batch.weights), strict=True)
+    }
+
+
+def negatives(pairs, batch):
+    return {
+        (pairs.queries[batch.queries[i]], pairs.products[batch.products[j]])
+        for i, j in zip(*np.nonzero(batch.negatives), strict=True)
+    }
+
+
+def whole(pairs, max_negatives=0):
+    (batch,) = pairs.epoch(np.random.default_rng(3), max_positives=8, batch_size=64, max_negatives=max_negatives)
+    return batch
 
 
 def test_queries_of_one_wording_share_their_positives():
     pairs = build()
     assert pairs.queries == ("mouse", "couch", "nothing")
-    assert pairs.products == ("red mouse", "sofa", "couch", "blue mouse")
     named = {
         query: {pairs.products[row] for row in rows} for query, rows in zip(pairs.queries, pairs.positives, strict=True)
     }
     assert named == {"mouse": {"red mouse", "blue mouse"}, "couch": {"sofa", "couch"}, "nothing": set()}
 
 
-def test_known_pairs_are_those_with_a_grade_above_zero_among_positives_of_any_query():
-    pairs = build(judgments=[*JUDGMENTS, Judgment("q1", "s2", 1)])
-    named = {(pairs.queries[key // 4], pairs.products[key % 4]) for key in pairs.known}
-    assert named == {
-        ("mouse", "red mouse"),
-        ("mouse", "blue mouse"),
-        ("mouse", "couch"),  # grade 1: no positive, and no negative either
-        ("couch", "sofa"),
-        ("couch", "couch"),
-    }
+def test_a_positive_weighs_its_grade_as_a_share_of_the_scale():
+    pairs = build()
+    assert positives(pairs, whole(pairs)) == pytest.approx(
+        {
+            ("mouse", "red mouse"): 1.0,
+            ("mouse", "blue mouse"): 2 / 3,
+            ("couch", "sofa"): 2 / 3,
+            ("couch", "couch"): 1.0,
+        }
+    )
+    assert set(positives(build(max_grade=4), whole(build(max_grade=4))).values()) == {0.75, 0.5}
+    assert set(positives(build(weighting=Weighting.equal), whole(build(weighting=Weighting.equal))).values()) == {1.0}
+
+
+def test_of_two_grades_of_one_pair_of_texts_the_higher_counts():
+    pairs = build(judgments=[*JUDGMENTS, Judgment("q3", "m3", 2)])
+    assert positives(pairs, whole(pairs))["mouse", "red mouse"] == 1.0
+
+
+def test_a_grade_outside_the_scale_is_an_error():
+    with pytest.raises(SourceDataError, match=r"grade 3 of query 'q1' and product 'm1' is outside the scale 0\.\.2"):
+        build(max_grade=2)
+    with pytest.raises(
+        SourceDataError, match=r"grade -1 of query 'q2' and product 'k1' is outside .*trainer.max_grade"
+    ):
+        build(judgments=[*JUDGMENTS, Judgment("q2", "k1", -1)])
+
+
+def test_nothing_with_a_grade_above_zero_is_a_negative():
+    judgments = [*JUDGMENTS, Judgment("q1", "s2", 1)]  # grade 1: no positive, and no negative either
+    pairs = build(judgments=judgments)
+    found = negatives(pairs, whole(pairs))
+    assert ("mouse", "couch") not in found
+    assert ("mouse", "sofa") in found
+    assert ("couch", "blue mouse") in found
+    assert not found & set(positives(pairs, whole(pairs)))
+
+
+def test_no_variant_of_a_product_that_fits_is_a_negative():
+    judgments = [Judgment("q1", "m1", 3), Judgment("q2", "m2", 3), Judgment("q2", "s1", 3)]
+    alone = build(judgments=judgments)
+    assert ("mouse", "blue mouse") in negatives(alone, whole(alone))
+    together = build(judgments=judgments, variants={"m1": "mouse", "m2": "mouse"})
+    found = negatives(together, whole(together))
+    assert ("mouse", "blue mouse") not in found
+    assert ("mouse", "sofa") in found
+
+
+def test_a_product_judged_zero_beside_a_variant_that_fits_is_not_drawn():
+    judgments = [Judgment("q1", "m1", 3), Judgment("q1", "m2", 0), Judgment("q1", "k1", 0), Judgment("q2", "s1", 3)]
+    pairs = build(judgments=judgments, variants={"m1": "mouse", "m2": "mouse"})
+    assert [pairs.products[row] for row in pairs.negatives[0]] == ["keyboard"]
+
+
+def test_what_is_known_elsewhere_is_never_a_negative():
+    def also_fits(queries, product_ids):
+        return np.array([[query == "mouse" and name == "s1" for name in product_ids] for query in queries])
+
+    pairs = build(also_fits=also_fits)
+    found = negatives(pairs, whole(pairs))
+    assert ("mouse", "sofa") not in found
+    assert ("mouse", "couch") in found
+
+
+def test_products_judged_zero_join_the_batch_when_asked_for():
+    pairs = build(judgments=[*JUDGMENTS, Judgment("q2", "k1", 0)])
+    without, one = (whole(pairs, count) for count in (0, 1))
+    assert len(without.products) == 4
+    drawn = {pairs.products[row] for row in one.products} - {pairs.products[row] for row in without.products}
+    assert drawn <= {"keyboard"}
+    both = whole(pairs, 2)
+    assert ("couch", "keyboard") in negatives(pairs, both)
+    assert ("couch", "blue mouse") in negatives(pairs, both)
+
+
+def test_mined_products_become_negatives_unless_they_are_known_to_fit():
+    pairs = build(judgments=[*JUDGMENTS, Judgment("q2", "m1", 1)])
+    texts = TEXTS | {"c9": "cable", "m9": "green mouse"}
+    mined = {"mouse": ["c9", "m2", "m9"], "couch": ["m1", "c9"]}
+    wider = pairs.with_negatives(mined, texts, {})
+    named = [[wider.products[row] for row in rows] for rows in wider.negatives]
+    assert [sorted(names) for names in named] == [["cable", "green mouse"], ["blue mouse", "cable"], []]
+    assert positives(wider, whole(wider)) == positives(pairs, whole(pairs))
+    before, after = negatives(pairs, whole(pairs)), negatives(wider, whole(wider))
+    assert before == after
+    grouped = build(variants={"m1": "mice"}).with_negatives(mined, texts, {"m9": "mice", "m1": "mice"})
+    assert [grouped.products[row] for row in grouped.negatives[0]] == ["cable"]
 
 
 def test_two_products_of_one_text_are_one():
@@ -64,19 +157,22 @@ def test_judgments_of_products_without_a_text_are_counted():
 def test_an_epoch_holds_every_pair_once():
     pairs = build()
     batches = list(pairs.epoch(np.random.default_rng(0), max_positives=8, batch_size=2))
-    assert [len(batch.queries) for batch in batches] == [2, 2]
-    assert sorted(pair for batch in batches for pair in by_text(pairs, batch)) == [
-        ("couch", "couch"),
-        ("couch", "sofa"),
-        ("mouse", "blue mouse"),
-        ("mouse", "red mouse"),
-    ]
+    assert len(batches) == 2
+    fits = {("couch", "couch"), ("couch", "sofa"), ("mouse", "blue mouse"), ("mouse", "red mouse")}
+    assert {pair for batch in batches for pair in positives(pairs, batch)} == fits
     assert (pairs.count(8), pairs.count(1)) == (4, 2)
+
+
+def test_every_text_of_a_batch_is_there_once():
+    batch = whole(build())
+    assert sorted(set(batch.queries.tolist())) == batch.queries.tolist()
+    assert sorted(set(batch.products.tolist())) == batch.products.tolist()
+    assert batch.weights.shape == batch.negatives.shape == (len(batch.queries), len(batch.products))
 
 
 def test_a_last_batch_of_one_pair_is_dropped():
     batches = list(build().epoch(np.random.default_rng(0), max_positives=8, batch_size=3))
-    assert [len(batch.queries) for batch in batches] == [3]
+    assert len(batches) == 1
     assert build().batches(8, 3) == 1
 
 
@@ -87,41 +183,28 @@ def test_the_number_of_batches_is_what_an_epoch_yields(batch_size):
     pairs = training_pairs(queries, judgments, TEXTS, min_grade=1)
     batches = list(pairs.epoch(np.random.default_rng(1), max_positives=2, batch_size=batch_size))
     assert len(batches) == pairs.batches(2, batch_size)
-    assert sum(len(batch.queries) for batch in batches) in (18, 17)
 
 
 def test_max_positives_draws_others_in_other_epochs_without_repeats():
     judgments = [Judgment("q1", product_id, 3) for product_id in ("m1", "m2", "s1", "s2", "k1")]
     pairs = training_pairs([QUERIES[0]], judgments, TEXTS, min_grade=1)
     rng = np.random.default_rng(2)
-    drawn = [sorted(next(pairs.epoch(rng, max_positives=3, batch_size=8)).products.tolist()) for _ in range(6)]
-    assert all(len(set(rows)) == 3 for rows in drawn)
+    drawn = [next(pairs.epoch(rng, max_positives=3, batch_size=8)).products.tolist() for _ in range(6)]
+    assert all(len(rows) == 3 for rows in drawn)
     assert len({tuple(rows) for rows in drawn}) > 1
 
 
-def test_the_mask_marks_every_known_pair_of_the_batch_and_no_other():
-    pairs = build()
-    (batch,) = pairs.epoch(np.random.default_rng(3), max_positives=8, batch_size=8)
-    fits = {("mouse", "red mouse"), ("mouse", "blue mouse"), ("couch", "sofa"), ("couch", "couch")}
-    for i, query in enumerate(batch.queries):
-        for j, product in enumerate(batch.products):
-            assert batch.known[i, j] == ((pairs.queries[query], pairs.products[product]) in fits)
-    assert batch.known.diagonal().all()
-
-
-def test_the_same_product_for_two_queries_is_no_negative_of_itself():
+def test_the_same_product_for_two_queries_is_no_negative_of_either():
     judgments = [Judgment("q1", "m1", 3), Judgment("q2", "m1", 3), Judgment("q2", "s1", 3)]
     pairs = training_pairs(QUERIES[:2], judgments, TEXTS, min_grade=2)
-    (batch,) = pairs.epoch(np.random.default_rng(4), max_positives=8, batch_size=8)
-    mouse = [i for i, row in enumerate(batch.products) if pairs.products[row] == "red mouse"]
-    assert len(mouse) == 2
-    assert batch.known[np.ix_(mouse, mouse)].all()
+    assert negatives(pairs, whole(pairs)) == {("mouse", "sofa")}
 
 
 def test_the_same_seed_draws_the_same_epoch():
+    pairs = build(judgments=[*JUDGMENTS, Judgment("q2", "k1", 0)])
+    options = {"max_positives": 8, "batch_size": 2, "max_negatives": 1}
     first, second = (
-        [batch.products.tolist() for batch in build().epoch(np.random.default_rng(5), max_positives=8, batch_size=2)]
-        for _ in range(2)
+        [batch.products.tolist() for batch in pairs.epoch(np.random.default_rng(5), **options)] for _ in range(2)
     )
     assert first == second
 
