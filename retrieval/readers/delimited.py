@@ -1,10 +1,13 @@
 """Rows of CSV and tab-separated files as text; a wrong number of cells makes a bad row, not the end of the file."""
 
 import codecs
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any, BinaryIO, TypeAlias
 
 import pyarrow as pa
@@ -19,6 +22,9 @@ BLOCK_BYTES = 8 * 2**20
 FIRST_ROW = 2
 """The header is row 1, as in a spreadsheet."""
 
+DROPPED_S = 5.0
+"""Seconds that Arrow's threads are given to let go of what they were lent; they need some microseconds."""
+
 _OnBadCells: TypeAlias = Callable[[Any], str]
 
 
@@ -28,8 +34,8 @@ def delimited_header(path: Path, *, delimiter: str = ",") -> list[str]:
     Raises:
         SourceDataError: If the file is empty or not of this format, or two columns have one name.
     """
-    with _opened(path, delimiter=delimiter, names=[], on_bad_cells=lambda _: "skip") as reader:
-        names = [_utf8(name) for name in reader.schema.names]
+    with _opened(path, delimiter=delimiter, names=[], on_bad_cells=lambda _: "skip") as batches:
+        names = [_utf8(name) for name in batches.names]
     twice = sorted({str(name) for name in names if names.count(name) > 1})
     if twice:
         raise SourceDataError(f"{path} has several columns named {', '.join(twice)}; give each column its own name")
@@ -55,8 +61,8 @@ def delimited_rows(path: Path, *, delimiter: str = ",") -> Iterator[RawRow]:
         return "skip"
 
     number = FIRST_ROW
-    with _opened(path, delimiter=delimiter, names=names, on_bad_cells=note) as reader:
-        for batch in reader:
+    with _opened(path, delimiter=delimiter, names=names, on_bad_cells=note) as batches:
+        for batch in batches:
             columns = [column.to_pylist() for column in batch.columns]
             for cells in zip(*columns, strict=True):
                 # Arrow hands out the good rows alone; the numbers of the others say where they stood.
@@ -68,12 +74,68 @@ def delimited_rows(path: Path, *, delimiter: str = ",") -> Iterator[RawRow]:
         yield from refused
 
 
+class _Batches:
+    """The record batches of a file, and their column names; lets go of Arrow's reader when it is closed."""
+
+    def __init__(self, reader: Any) -> None:  # noqa: ANN401 - pyarrow has no types
+        self.names: list[str] = reader.schema.names
+        self._reader = reader
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from self._reader
+
+    def close(self) -> None:
+        """End the reading."""
+        self._reader.close()
+        del self._reader
+
+
+class _Lent:
+    """Python objects in the hands of Arrow's threads, which drop them a little after a reader has ended.
+
+    A thread that does so while the interpreter shuts down aborts the process (arrow issue 34314): a command that ends
+    right after it read a small file would die with 134 in place of its exit code. So whoever lends waits.
+    """
+
+    def __init__(self, *lent: object) -> None:
+        self._dropped = [Event() for _ in lent]
+        self._watching = [
+            weakref.ref(each, lambda _, dropped=dropped: dropped.set())  # type: ignore[misc]
+            for each, dropped in zip(lent, self._dropped, strict=True)
+        ]
+
+    def wait(self) -> None:
+        """Wait until all are gone; the caller holds none of them any longer."""
+        for dropped in self._dropped:
+            dropped.wait(DROPPED_S)
+
+
 @contextmanager
-def _opened(path: Path, *, delimiter: str, names: list[str], on_bad_cells: _OnBadCells) -> Iterator[Any]:
+def _opened(path: Path, *, delimiter: str, names: list[str], on_bad_cells: _OnBadCells) -> Iterator[_Batches]:
     """Open a stream of record batches; what pyarrow raises then or later becomes a ``SourceDataError``."""
+    try:
+        file, handler = path.open("rb"), partial(on_bad_cells)
+        lent = _Lent(file, handler)
+        try:
+            with file:
+                _skip_byte_order_mark(path, file)
+                batches = _Batches(pc.open_csv(file, **_options(delimiter, names, handler)))
+                try:
+                    yield batches
+                finally:
+                    batches.close()
+        finally:
+            del file, handler
+            lent.wait()
+    except (pa.ArrowException, OSError) as error:
+        expected = "expected a header and rows in UTF-8, none longer than 8 MiB"
+        raise SourceDataError(f"{path} cannot be read as delimited text: {error}; {expected}") from error
+
+
+def _options(delimiter: str, names: list[str], on_bad_cells: _OnBadCells) -> dict[str, Any]:
     # Latin-1 gives every byte a character, so that one cell that is not UTF-8 does not fail its whole block (and, in a
     # row with a wrong number of cells, the whole file); each cell is then read as UTF-8 on its own.
-    options: dict[str, Any] = {
+    return {
         # Row numbers of bad rows are known only to a single thread.
         "read_options": pc.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, encoding="latin-1"),
         "parse_options": pc.ParseOptions(
@@ -83,14 +145,6 @@ def _opened(path: Path, *, delimiter: str, names: list[str], on_bad_cells: _OnBa
             column_types={name.encode().decode("latin-1"): pa.string() for name in names}
         ),
     }
-    try:
-        with path.open("rb") as file:
-            _skip_byte_order_mark(path, file)
-            with pc.open_csv(file, **options) as reader:
-                yield reader
-    except (pa.ArrowException, OSError) as error:
-        expected = "expected a header and rows in UTF-8, none longer than 8 MiB"
-        raise SourceDataError(f"{path} cannot be read as delimited text: {error}; {expected}") from error
 
 
 def _skip_byte_order_mark(path: Path, file: BinaryIO) -> None:

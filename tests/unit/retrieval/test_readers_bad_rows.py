@@ -1,5 +1,7 @@
 import csv
 import json
+import threading
+import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,6 +10,7 @@ import pytest
 from indexing.errors import SourceDataError, StorageError
 from retrieval.catalog import BadRow, open_catalog
 from retrieval.config import BadRows, FileFormat, TabularCatalog
+from retrieval.readers import delimited
 
 FORMATS = ["parquet", "jsonl", "csv"]
 TABLE = [
@@ -293,3 +296,30 @@ def test_failing_batch_is_not_counted_and_the_ones_before_are(tmp_path):
     with pytest.raises(SourceDataError, match="1 of 2 rows"):
         read(catalog, batch_rows=4)
     assert (catalog.report.rows, catalog.report.accepted, catalog.report.quarantined) == (4, 4, 0)
+
+
+@pytest.mark.parametrize("lent", ["file", "handler"])
+def test_a_csv_file_is_left_only_when_arrow_has_let_go_of_what_it_was_lent(tmp_path, monkeypatch, lent):
+    # A thread of Arrow's that drops a Python object while the interpreter shuts down aborts the process.
+    path = tmp_path / "products.csv"
+    path.write_text("product_id,title\na,lamp\n", encoding="utf-8")
+    dropped, threads = [], []
+
+    def slow(file, *, parse_options, **others):
+        held = [file if lent == "file" else parse_options.invalid_row_handler]
+
+        def drop_late():
+            time.sleep(0.2)
+            dropped.append(True)
+            held.clear()
+
+        threads.append(threading.Thread(target=drop_late))
+        threads[-1].start()
+        return open_csv(file, parse_options=parse_options, **others)
+
+    open_csv = delimited.pc.open_csv
+    monkeypatch.setattr(delimited.pc, "open_csv", slow)
+    assert delimited.delimited_header(path) == ["product_id", "title"]
+    assert dropped
+    for thread in threads:
+        thread.join()
