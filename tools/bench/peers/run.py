@@ -35,7 +35,7 @@ from tools.machine import ROOT, commit, machine
 
 RESULTS = ROOT / "tools" / "bench" / "results"
 SEED = 7
-QUICK_PRODUCTS, QUICK_QUERIES = 1_000, 10
+QUICK_PRODUCTS, QUICK_QUERIES = 300, 10
 
 
 @dataclass(frozen=True, kw_only=True)
