@@ -14,7 +14,16 @@ from indexing.types import BoolVector
 from retrieval.filters import NUMBER, TEXT, YES_NO
 from retrieval.product_file import CORE, column_type, core_columns, typed_column, value_kind
 from retrieval.products import ProductTable
-from retrieval.readers.rows import DUPLICATE, TEXT_FIELDS, RawRow, RowContract, Values, attribute_pairs, plain_scalar
+from retrieval.readers.rows import (
+    DUPLICATE,
+    LONGEST_INTEGER_BITS,
+    TEXT_FIELDS,
+    RawRow,
+    RowContract,
+    Values,
+    attribute_pairs,
+    plain_scalar,
+)
 from retrieval.records import Product, Scalar
 from retrieval.text import scalar_text
 
@@ -50,15 +59,22 @@ def checked(products: Sequence[Product]) -> list[Product]:
         if not isinstance(product, Product):
             raise TypeError(f"expected products, got {type(product).__name__} at position {place}")
         taken, wrong = _taken(product)
-        if product.product_id in seen:
-            wrong = [*wrong, f"product_id: {DUPLICATE}"]
-        seen.add(product.product_id)
+        if isinstance(product.product_id, str):  # what is no text may not even be hashable
+            if product.product_id in seen:
+                wrong = [*wrong, f"product_id: {DUPLICATE}"]
+            seen.add(product.product_id)
         if wrong or taken is None:
-            problems[repr(product.product_id)] = wrong
+            problems[_called(product.product_id)] = wrong
         else:
             found.append(taken)
     _refuse(problems, len(products))
     return found
+
+
+def _called(product_id: object) -> str:
+    """Return what a product calls itself, for a message; Python does not write every number."""
+    is_large = isinstance(product_id, int) and product_id.bit_length() > LONGEST_INTEGER_BITS
+    return "an integer" if is_large else repr(product_id)
 
 
 def _taken(product: Product) -> tuple[Product | None, list[str]]:
@@ -85,8 +101,9 @@ def fitted(products: Sequence[Product], kinds: Mapping[str, str], *, lenient: bo
     Args:
         products: As `checked` returns them.
         kinds: Column -> `TEXT`, `NUMBER` or `YES_NO`, for the columns that hold a value already.
-        lenient: Drop, and log, the values that do not fit instead of refusing the products: for products that were
-            taken under another version.
+        lenient: For products that were taken one after the other, or under another version: numbers stay numbers
+            whatever their sizes, as they did then, and values that do not fit are dropped, and logged, instead of
+            refusing the products.
 
     Raises:
         SourceDataError: Naming the products and the columns.
@@ -96,7 +113,7 @@ def fitted(products: Sequence[Product], kinds: Mapping[str, str], *, lenient: bo
         for name, value in product.extra.items():
             if name not in kinds:
                 new.setdefault(name, set()).add(value_kind(value))
-    known = {**{name: _KIND_OF[column_type(held)] for name, held in new.items()}, **kinds}
+    known = {**{name: _kind_of(held, lenient=lenient) for name, held in new.items()}, **kinds}
     fitting, problems = list[Product](), dict[str, list[str]]()
     for product in products:
         extra, wrong = _fit(product.extra, known)
@@ -108,6 +125,11 @@ def fitted(products: Sequence[Product], kinds: Mapping[str, str], *, lenient: bo
     elif problems:
         _refuse(problems, len(products))
     return fitting
+
+
+def _kind_of(held: set[str], *, lenient: bool) -> str:
+    are_numbers = held - {"nothing"} <= {"small integer", "integer", "decimal"}
+    return NUMBER if lenient and are_numbers and held - {"nothing"} else _KIND_OF[column_type(held)]
 
 
 def _fit(extra: Mapping[str, Scalar], kinds: Mapping[str, str]) -> tuple[dict[str, Scalar], list[str]]:
@@ -158,8 +180,10 @@ class DeltaTable:
         return DeltaTable(pa.concat_tables([older, newer], promote_options="default").combine_chunks())
 
     def keeping(self, kept: BoolVector) -> "DeltaTable":
-        """Return the products where ``kept`` (bool [m]) holds, in their order."""
-        return DeltaTable(self.products.table.filter(pa.array(kept)).combine_chunks())
+        """Return the products where ``kept`` (bool [m]) holds, in their order; a column that is left empty goes."""
+        table = self.products.table.filter(pa.array(kept)).combine_chunks()
+        empty = [name for name in self.products.extra_columns if table[name].null_count == len(table)]
+        return DeltaTable(table.drop_columns(empty))
 
 
 def _type_of(held: set[str]) -> pa.DataType:

@@ -22,6 +22,9 @@ KNOWN_FIELDS = (*TEXT_FIELDS, "price", "attributes", "vector")
 NESTED = 8
 """Lists in lists that an attribute may hold; JSON allows 1,000, which no shop means and Python's stack may not."""
 
+LONGEST_INTEGER_BITS = 1024
+"""Bits of the largest integer that is kept: beyond it lies no float, and Python writes only so many digits at all."""
+
 MISSING = "missing"
 EMPTY = "empty"
 DUPLICATE = "duplicate"
@@ -148,7 +151,9 @@ class RowContract:
 
 
 def _named(cell: object) -> str:
-    return str(cell) if isinstance(cell, str | int) and not isinstance(cell, bool) else ""
+    if isinstance(cell, int) and (isinstance(cell, bool) or cell.bit_length() > LONGEST_INTEGER_BITS):
+        return ""
+    return str(cell) if isinstance(cell, str | int) else ""
 
 
 def _number(column: str, value: object, *, parse: bool) -> float | None:
@@ -208,9 +213,11 @@ def plain_scalar(column: str, value: object) -> Scalar:
     """Return a cell as a value to keep: dates in ISO form, decimals as floats, NaN (many writers' null) as ``None``.
 
     Raises:
-        RowProblem: If it is no scalar.
+        RowProblem: If it is no scalar, or an integer beyond every float.
     """
     match value:
+        case int() if value.bit_length() > LONGEST_INTEGER_BITS:
+            raise RowProblem(f"{column}: an integer of {value.bit_length()} bits, at most {LONGEST_INTEGER_BITS} kept")
         case float() if not math.isfinite(value):
             return None
         case None | str() | bool() | int() | float():

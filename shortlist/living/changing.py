@@ -114,9 +114,11 @@ def upsert(
             keys=resolved.keys,
             vectors=dict(zip(resolved.keys, resolved.matrix, strict=True)),
         )
+        # Before it is written: a record that cannot be applied would keep everybody from opening the bundle.
+        after = _applied(latest, Record(Position(latest.living.position.seq + 1), change))
         position = writer.append(change, after=latest.living.position)
+    after = replace(after, living=replace(after.living, position=position))
     new = sum(product.product_id not in latest.products for product in fitting)
-    after = _applied(latest, Record(position, change))
     return after, Upserted(position.seq, after.name, len(fitting), new, resolved.encoded)
 
 

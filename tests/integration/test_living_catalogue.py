@@ -23,6 +23,7 @@ from indexing.errors import (
 )
 from indexing.storage import FileSystem
 from retrieval.config import TabularCatalog, TextConfig
+from retrieval.delta_products import DeltaTable
 from retrieval.records import Product
 from shortlist import SearchEngine
 from shortlist.building.job import build
@@ -242,6 +243,21 @@ def test_an_encoder_that_breaks_writes_nothing(shop: Shop, monkeypatch: pytest.M
 
 
 # --- other processes --------------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_applied_is_not_written(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    engine = shop.open()
+
+    def breaks(_self: object, _products: object) -> None:
+        raise RuntimeError("no room in the table")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DeltaTable, "adding", breaks)
+        with pytest.raises(RuntimeError, match="no room"):
+            engine.upsert([NEW])
+    assert Journal(shop.out).read() == []
+    assert engine.upsert([NEW]).sequence == 1
+    assert shop.open().product_count == 13
 
 
 def test_what_another_process_writes_is_seen_at_the_next_look(shop: Shop):

@@ -21,6 +21,8 @@ def test_products_are_taken_as_a_reader_would_take_them():
     [
         (Product("", "t"), r"'' \(product_id: empty\)"),
         (Product(7, "t"), r"7 \(product_id: expected text, got an integer\)"),
+        (Product(["a"], "t"), r"\['a'\] \(product_id: expected text, got a list\)"),
+        (Product(10**5000, "t"), r"an integer \(product_id: expected text, got an integer\)"),
         (Product("p", " "), r"'p' \(title: empty\)"),
         (Product("p", None), r"'p' \(title: missing\)"),
         (Product("p", "t", price=-1.0), r"'p' \(price: negative\)"),
@@ -29,6 +31,8 @@ def test_products_are_taken_as_a_reader_would_take_them():
         (Product("p", "t", attributes=7), r"'p' \(attributes: expected attributes"),
         (Product("p", "t", extra={"tags": ["a"]}), r"'p' \(tags: expected a single value to keep, got a list\)"),
         (Product("p", "t", extra={"brand": "a"}), r"'p' \(brand: an extra column may not have the name of a field\)"),
+        (Product("p", "t", extra={"n": 10**5000}), r"'p' \(n: an integer of 16610 bits, at most 1024 kept\)"),
+        (Product("p", "t", attributes={"n": 10**5000}), r"'p' \(n: an integer of 16610 bits, at most 1024 kept\)"),
         (Product("p", "t\ud800"), r"'p' \('.ud800' is not valid Unicode\)"),
     ],
 )
@@ -85,8 +89,16 @@ def test_a_column_of_whole_numbers_becomes_one_of_decimals():
     assert table.products.count == 1
 
 
-def test_keeping_nothing_leaves_the_columns():
-    table = DeltaTable.empty().adding([Product("a", "t", attributes={"b": "c"}, extra={"weight": 2})])
-    left = table.keeping(np.array([False]))
-    assert (left.products.count, left.products.extra_columns) == (0, ["weight"])
-    assert left.adding([Product("a", "u")]).products.get(0).extra == {"weight": None}
+def test_a_column_goes_with_the_last_value_in_it():
+    given = [Product("a", "t", attributes={"b": "c"}, extra={"weight": 2}), Product("b", "t", extra={"height": 1})]
+    table = DeltaTable.empty().adding(given)
+    left = table.keeping(np.array([False, True]))
+    assert (left.products.count, left.products.extra_columns) == (1, ["height"])
+    assert left.adding([Product("a", "u")]).products.get(1).extra == {"height": None}
+    assert left.keeping(np.array([False])).products.extra_columns == []
+
+
+def test_numbers_that_were_taken_one_after_the_other_stay_numbers_when_they_are_read_together():
+    given = [Product("a", "t", extra={"n": -(2**63)}), Product("b", "t", extra={"n": 1.5})]
+    assert [product.extra["n"] for product in fitted(given, {}, lenient=True)] == [-(2**63), 1.5]
+    assert [product.extra["n"] for product in fitted(given, {})] == ["-9223372036854775808", "1.5"]
