@@ -32,6 +32,36 @@ class CrossEncoderConfig(RerankerConfig):
 
 
 @dataclass(kw_only=True, slots=True)
+class ConfidenceConfig:
+    """What is learned of how far answers can be trusted: probabilities of hits, and when there is no good match.
+
+    Attributes:
+        good: Smallest grade that counts as a good match.
+        precision: Wanted of "no good match": how many of the answers called so have none.
+        share: Share of all queries that is taken to have no good match, without which a precision means nothing.
+        queries: Held-out queries that are asked for it, at most; the first ones of a shuffle.
+        seed: Of the shuffle and of the cross-validations.
+    """
+
+    good: int = 2
+    precision: float = 0.9
+    share: float = 0.2
+    queries: int = 400
+    seed: int = 7
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.good < 1 or self.queries < 1:
+            raise ValueError(
+                f"confidence.good and confidence.queries must be at least 1, got {self.good} and {self.queries}"
+            )
+        if not (0 < self.precision < 1 and 0 < self.share < 1):
+            raise ValueError(
+                f"confidence.precision and confidence.share must be in (0, 1), got {self.precision} and {self.share}"
+            )
+
+
+@dataclass(kw_only=True, slots=True)
 class CrossEncoderTrainerConfig:
     """Fine-tuning of a cross-encoder on graded labels.
 

@@ -48,12 +48,14 @@ class Ranked:
         score: Final score; higher is better; never rises down the list; comparable within one answer only.
         stages: Score of each stage that saw it: the sources' own, ``fusion``, and ``rerank`` where the cross-encoder
             did.
+        probability: That it is a good match; ``None`` where the cross-encoder did not see it or is not calibrated.
     """
 
     product_id: str
     row: int
     score: float
     stages: Mapping[str, float]
+    probability: float | None = None
 
 
 def open_reranker(config: RerankerConfig, runtime: RuntimeConfig) -> Reranker:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from indexing import storage
+from rerank.confidence import ConfidenceReport
 from rerank.config import CrossEncoderTrainerConfig
 from rerank.cross_encoder import CrossEncoderReranker
 from rerank.examples import Example, choose_examples, usable_grades
@@ -50,6 +51,7 @@ class RerankerReport:
         fit: Steps, losses, and at each evaluation the held-out nDCG@10 at its best weight.
         choice: The final fusion's weight and its evidence; ``None`` without first-stage lists or held-out queries.
         seconds: Time of the whole training.
+        confidence: What was then learned of how far answers can be trusted; ``None`` where nobody asked for it.
     """
 
     queries: int
@@ -60,6 +62,7 @@ class RerankerReport:
     fit: Fit
     choice: WeightChoice | None
     seconds: float
+    confidence: ConfidenceReport | None = None
 
 
 def train_reranker(
@@ -262,7 +265,7 @@ def _fusion_record(choice: WeightChoice) -> dict[str, object]:
 def _plain(record: CrossEncoderTrainerConfig | RerankerReport) -> dict[str, Any]:
     """Return a record as JSON values, without what differs between two runs of the same training."""
     fields = {name: value.value if isinstance(value, Precision) else value for name, value in asdict(record).items()}
-    return {name: value for name, value in fields.items() if name not in ("seconds", "choice")}
+    return {name: value for name, value in fields.items() if name not in ("seconds", "choice", "confidence")}
 
 
 @contextlib.contextmanager

@@ -81,6 +81,8 @@ class Hit:
         score: Final score; higher is better; comparable within one answer only.
         stages: Score of every stage that saw it: ``dense``, ``lexical``, ``fusion``, ``rerank``.
         product: The fields kept for display.
+        probability: That it is a good match, comparable across queries; ``None`` where the cross-encoder did not see
+            it, or was not calibrated on held-out queries.
     """
 
     product_id: str
@@ -88,6 +90,7 @@ class Hit:
     score: float
     stages: Mapping[str, float]
     product: Product
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,9 @@ class SearchResult:
         timings_ms: Milliseconds per stage and ``total``.
         degraded: Stages that were skipped to keep the deadline; empty when everything ran.
         warnings: What the caller should know (unknown tokens, truncation), in words.
+        abstained: Whether the answer says "no good match": the hits are the nearest there is, and probably not what was
+            asked for. Never without a threshold learned on held-out queries.
+        match_probability: That a good match is among the first hits; ``None`` where nothing was learned about it.
     """
 
     query: str
@@ -109,6 +115,8 @@ class SearchResult:
     timings_ms: Mapping[str, float]
     degraded: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    abstained: bool = False
+    match_probability: float | None = None
 
 
 Qrels: TypeAlias = dict[str, dict[str, int]]

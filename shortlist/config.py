@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from indexing.config import AutoConfig, FlatConfig, HnswConfig, IndexConfig, IvfPqConfig, IvfSq8Config
-from rerank.config import CrossEncoderConfig, CrossEncoderTrainerConfig, RerankerConfig
+from rerank.config import ConfidenceConfig, CrossEncoderConfig, CrossEncoderTrainerConfig, RerankerConfig
 from retrieval.config import (
     BeirCatalog,
     CatalogConfig,
@@ -253,12 +253,14 @@ class TrainRerankerConfig:
 
     Attributes:
         depth: First-stage candidates per training query that are looked at.
+        confidence: What is learned of how far the answers can be trusted, on the held-out queries.
     """
 
     catalog: CatalogConfig
     trainer: CrossEncoderTrainerConfig
     runtime: RuntimeConfig
     depth: int = 50
+    confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)
 
 
 @dataclass(kw_only=True, slots=True)

@@ -460,12 +460,19 @@ def _result(generation: Generation, text: str, ranking: Ranking, k: int, total_m
             score=ranked.score,
             stages=ranked.stages,
             product=generation.products.get(ranked.row),
+            probability=ranked.probability,
         )
         for rank, ranked in enumerate(ranking.ranked[:k], start=1)
     )
     timings = ranking.timings_ms | {"total": total_ms}
     return SearchResult(
-        query=text, hits=hits, generation=generation.name, timings_ms=timings, degraded=ranking.degraded
+        query=text,
+        hits=hits,
+        generation=generation.name,
+        timings_ms=timings,
+        degraded=ranking.degraded,
+        abstained=ranking.check is not None and ranking.check.abstained,
+        match_probability=None if ranking.check is None else ranking.check.probability,
     )
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -11,6 +11,8 @@ from indexing.errors import InvalidQuery, VectorError
 from indexing.observed import Observe
 from indexing.types import BoolVector, FloatMatrix, Vectors
 from indexing.vectors import check_vectors
+from rerank.answer import LOOKED_AT, Shown
+from rerank.confidence import AnswerCheck, Confidence
 from rerank.reranker import PassThrough, Ranked, Reranker, rerank
 from retrieval.products import Products
 from retrieval.retriever import Recall, Retriever
@@ -62,11 +64,13 @@ class Ranking:
         ranked: Best first.
         timings_ms: Milliseconds per stage.
         degraded: Stages skipped for the deadline.
+        check: Whether there is a good match; ``None`` where nothing was learned about that, or one source was asked.
     """
 
     ranked: tuple[Ranked, ...]
     timings_ms: dict[str, float]
     degraded: tuple[str, ...] = ()
+    check: AnswerCheck | None = None
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -87,6 +91,7 @@ class Generation:
         tower: Query tower; ``None`` when queries come as vectors.
         pair_ms: What the reranker takes for one pair here, milliseconds; 0 when it weighs nothing.
         living: What it takes to apply further records of the journal.
+        confidence: What was learned of how far the reranker's scores and whole answers can be trusted.
     """
 
     name: str
@@ -99,6 +104,7 @@ class Generation:
     tower: QueryTower | None
     pair_ms: float
     living: Living
+    confidence: Confidence = field(default_factory=Confidence)
 
     def observed(self, observe: Observe) -> Self:
         """Return the same generation, which tells ``observe`` of every dense search."""
@@ -153,10 +159,13 @@ class Generation:
             One ranking per query, in their order.
         """
         recalls = self.retriever.retrieve(texts, depth=recall_depth, sources=sources, eligible=eligible)
-        return [
+        rankings = [
             self._finish(text, recall, rerank_depth, reranking=reranking, affordable=affordable)
             for text, recall in zip(texts, recalls, strict=True)
         ]
+        if set(sources) != set(BOTH_SOURCES):  # what was learned was learned of whole answers
+            return rankings
+        return [self._checked(text, ranking) for text, ranking in zip(texts, rankings, strict=True)]
 
     def _finish(
         self,
@@ -178,7 +187,21 @@ class Generation:
         timings = dict(recall.timings_ms)
         if second.weight > 0:
             timings["rerank"] = (time.perf_counter() - start) * 1000
-        return Ranking(tuple(ranked), timings, degraded)
+        return Ranking(tuple(self.confidence.with_probabilities(ranked)), timings, degraded)
+
+    def _checked(self, text: str, ranking: Ranking) -> Ranking:
+        """Say of an answer whether there is a good match among its first hits."""
+        if self.confidence.abstention is None:
+            return ranking
+        start = time.perf_counter()
+        check = self.confidence.check(text, self.shown(ranking))
+        timings = {**ranking.timings_ms, "check": (time.perf_counter() - start) * 1000}
+        return replace(ranking, timings_ms=timings, check=check)
+
+    def shown(self, ranking: Ranking) -> list[Shown]:
+        """Return the first hits as `rerank.answer` looks at them."""
+        first = ranking.ranked[:LOOKED_AT]
+        return [Shown(found.stages, self.template.render(self.products.get(found.row))) for found in first]
 
     def texts(self, recall: Recall, count: int) -> list[str]:
         """Return the texts of the first ``count`` candidates, as the cross-encoder reads them."""

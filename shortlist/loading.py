@@ -12,6 +12,7 @@ from indexing.config import IndexConfig
 from indexing.errors import ConfigError, FingerprintMismatch
 from indexing.forks import claim_threads
 from indexing.storage import FileDigest
+from rerank.confidence import read_confidence
 from rerank.config import CrossEncoderConfig, RerankerConfig
 from rerank.fingerprint import reranker_fingerprint
 from rerank.reranker import PassThrough, Reranker, open_reranker
@@ -97,6 +98,7 @@ def load_generation(
         tower=tower,
         pair_ms=_pair_ms(reranker, products, template, beside),
         living=Living.over(manifest, stage, template, store=store, encode=_product_tower(bundle, tower, runtime)),
+        confidence=read_confidence(bundle.folder / "reranker"),
     )
 
 

@@ -400,6 +400,8 @@ class _Build:
 def _require_reranker(config: RerankerConfig) -> None:
     """Refuse a reranker folder that cannot be used before anything expensive starts."""
     if isinstance(config, CrossEncoderConfig):
+        from rerank.confidence import read_confidence
         from rerank.folder import check_cross_encoder_folder
 
         check_cross_encoder_folder(Path(config.model))
+        read_confidence(Path(config.model))

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rerank.confidence import ConfidenceReport
     from rerank.training import RerankerReport
     from retrieval.contrastive import TrainingReport
     from retrieval.records import SearchResult
@@ -33,10 +34,14 @@ def build_text(report: "BuildReport") -> str:
 def hits_text(result: "SearchResult") -> str:
     """Return what ``search`` prints."""
     lines = [f"{result.query!r} in {result.generation}"]
+    if result.abstained:
+        lines.append(f"  no good match (probability {result.match_probability:.0%}); the nearest are:")
     for hit in result.hits:
         stages = "  ".join(f"{stage} {score:.3f}" for stage, score in hit.stages.items())
         price = f"  {hit.product.price:.2f}" if hit.product.price is not None else ""
-        lines += [f"{hit.rank:>3}. {hit.product.title}{price}", f"     {hit.product_id}  {hit.score:.4f}  ({stages})"]
+        good = f"  good match {hit.probability:.0%}" if hit.probability is not None else ""
+        lines += [f"{hit.rank:>3}. {hit.product.title}{price}{good}"]
+        lines += [f"     {hit.product_id}  {hit.score:.4f}  ({stages})"]
     if not result.hits:
         lines.append("  no product fulfils the query and its filters")
     lines.append("  ".join(f"{stage} {elapsed:.1f} ms" for stage, elapsed in result.timings_ms.items()))
@@ -69,7 +74,24 @@ def reranker_text(report: "RerankerReport") -> str:
             "held-out "
             "queries" + (" (it did not win there, so it will not be asked)" if report.choice.weight == 0 else "")
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *(_confidence_lines(report.confidence) if report.confidence is not None else [])])
+
+
+def _confidence_lines(report: "ConfidenceReport") -> list[str]:
+    lines = []
+    if report.pairs is not None:
+        low, high = report.pairs.skill_interval
+        lines.append(
+            f"probabilities of hits: Brier skill {report.pairs.skill:.3f} [{low:.3f}, {high:.3f}], calibration error "
+            f"{report.pairs.calibration_error:.3f}, {report.pairs.pairs} pairs of {report.queries} held-out queries"
+        )
+    for name, evidence in (("reranked", report.reranked), ("first stage", report.first_stage)):
+        if evidence is not None:
+            lines.append(
+                f"no good match ({name}): AUC {evidence.auc:.3f}; said of {evidence.noticed:.0%} of {evidence.misses} "
+                f"answers without one and of {evidence.withheld:.1%} of {evidence.answers} with one"
+            )
+    return [*lines, *(f"not learned: {reason}" for reason in report.missing)]
 
 
 def survey_text(survey: "Survey") -> str:

@@ -14,7 +14,8 @@ from retrieval.records import Product
 class Verdict(StrEnum):
     """What became of a product: in the answer, or the stage that lost it.
 
-    The first stage that did not pass it on is named, and two causes that lie before it, each found by asking again:
+    The first stage that did not pass it on is named (``abstained``: it is a hit, but the answer says that there is no
+    good match), and two causes that lie before it, each found by asking again:
     ``index_missed`` (with exact search it would be shown, or at least a candidate) and ``lost_to_deadline`` (reranked
     in time, it would be shown).
     """
@@ -30,6 +31,7 @@ class Verdict(StrEnum):
     reranked_down = "reranked_down"
     lost_to_deadline = "lost_to_deadline"
     below_k = "below_k"
+    abstained = "abstained"
 
 
 class Outcome(StrEnum):

@@ -248,8 +248,11 @@ def _answer_stage(ranking: Ranking, k: int, rank: int | None) -> Stage:
     places, to_beat = (k, ranking.ranked[k - 1].score) if k < of else (None, None)
     if rank is None:
         return Stage("answer", Outcome.not_reached, of=of, places=places, to_beat=to_beat)
+    check, note = ranking.check, ""
     outcome = Outcome.passed if rank <= k else Outcome.lost
-    return Stage("answer", outcome, rank, of, places, ranking.ranked[rank - 1].score, to_beat)
+    if check is not None and check.abstained:
+        outcome, note = Outcome.lost, f"no good match: probability {check.probability:.3f}, below {check.threshold:.3f}"
+    return Stage("answer", outcome, rank, of, places, ranking.ranked[rank - 1].score, to_beat, note)
 
 
 # --- verdict ----------------------------------------------------------------------------------------------------------
@@ -262,7 +265,7 @@ def _verdict(
     by_name = {stage.name: stage for stage in stages}
     fused = by_name["fusion"].rank
     if rank is not None and rank <= question.k:
-        return Verdict.shown, None
+        return (Verdict.abstained if ranking.check is not None and ranking.check.abstained else Verdict.shown), None
     if by_name[DENSE].outcome is Outcome.missed:
         exact = Otherwise("with exact search", _rank_in(question.ask_exactly(generation), row))
         further = exact.rank is not None and (rank is None or exact.rank <= question.k)

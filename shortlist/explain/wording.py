@@ -42,6 +42,8 @@ def headline(
             return f"lost to the deadline: {_rank(answer)}, because reranking was skipped; {_shown(k)}{then}"
         case Verdict.below_k:
             return f"below the cut: {_way(by_name, answer)}; {_shown(k)}{then}"
+        case Verdict.abstained:
+            return f"abstained: {_way(by_name, answer)}, but {answer.note}"
         case _:
             return f"shown: {_way(by_name, answer)}"
 

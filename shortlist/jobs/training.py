@@ -1,17 +1,23 @@
 """Jobs ``train-retriever`` and ``train-reranker``: catalogue and judgments in, a plain model folder out."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from indexing.errors import ConfigError
 from rerank.training import RerankerReport, train_reranker
 from retrieval.catalog import Catalog, open_catalog
 from retrieval.config import CatalogConfig, TextConfig
 from retrieval.contrastive import TrainingReport, train_retriever
-from retrieval.records import Judgment, Query
+from retrieval.dev import split_queries
+from retrieval.records import Judgment, Qrels, Query
 from retrieval.text import TextTemplate, normalise_query
 from shortlist.config import System, TrainRerankerConfig, TrainRetrieverConfig
 from shortlist.engine import SearchEngine
+from shortlist.jobs.confidence import learn_confidence
 from shortlist.jobs.evaluate import every_split, judged_queries
 from shortlist.progress import progress
 from shortlist.stored import thaw
@@ -52,7 +58,9 @@ def run_train_retriever(
 def run_train_reranker(
     config: TrainRerankerConfig, *, source: Path, bundle: Path, out: Path, judgments: Path | None = None
 ) -> RerankerReport:
-    """Fine-tune a cross-encoder on what a bundle's first stage recalls, choose its weight on dev queries, and save it.
+    """Fine-tune a cross-encoder on what a bundle's first stage recalls, and save it.
+
+    Its weight, the probabilities of hits and the threshold of "no good match" are learned on the dev queries.
 
     Args:
         config: Trainer and depth.
@@ -73,16 +81,35 @@ def run_train_reranker(
         bundle, device=config.runtime.device, threads=config.runtime.threads, precision=precision, rerank=False
     )
     text = thaw("text", engine.bundle.manifest.text, TextConfig)
-    return train_reranker(
-        config.trainer,
+    trainer = config.trainer
+    rng = np.random.default_rng(trainer.seed)
+    _, held_out = split_queries(queries, found, dev_query_ids=dev, dev_share=trainer.dev_share, rng=rng)
+    report = train_reranker(
+        trainer,
         runtime=config.runtime,
         queries=queries,
         judgments=found,
         product_texts=product_texts(catalog, text),
-        dev_query_ids=dev,
+        dev_query_ids={query.query_id for query in held_out},
         first_stage=first_stage(engine, queries, depth=config.depth),
         out=out,
     )
+    if report.choice is None or not held_out:
+        return report
+    grades: Qrels = defaultdict(dict)
+    for judgment in found:
+        grades[judgment.query_id][judgment.product_id] = judgment.grade
+    confidence = learn_confidence(
+        config.confidence,
+        bundle=bundle,
+        reranker=out,
+        queries=held_out,
+        qrels=grades,
+        depth=config.depth,
+        complete=trainer.complete_grades,
+        runtime=config.runtime,
+    )
+    return replace(report, confidence=confidence)
 
 
 def training_queries(
