@@ -62,7 +62,7 @@ def test_a_bundle_of_format_1_is_whole_and_loads_in_a_child(monkeypatch: pytest.
     monkeypatch.setattr(probe, "_passed", set())
     report = verify(BUNDLE, full=True)
     assert report.error is None, report.text()
-    assert len(report.checks) == 7
+    assert len(report.checks) == 8
 
 
 def test_opening_leaves_a_bundle_as_it_was(engine: SearchEngine):
