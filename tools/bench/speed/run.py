@@ -5,6 +5,7 @@
 
 import argparse
 import importlib
+import os
 import pkgutil
 import sys
 import time
@@ -90,7 +91,8 @@ def parse(arguments: Sequence[str] | None) -> tuple[list[str], Options]:
     parser.add_argument("--rounds", type=int, help=f"rounds of every contest, at least {FEWEST} (default {ROUNDS})")
     parser.add_argument("--threads", type=int, default=available_cores(), help="for both sides (default: all cores)")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    beside = os.environ.get("SHORTLIST_SHARED_DATA") or ROOT.parent / "shared" / "data"
+    parser.add_argument("--data", type=Path, default=Path(beside), help="icecat/, homedepot/ (SHORTLIST_SHARED_DATA)")
     parser.add_argument("--work", type=Path, default=ROOT / "artifacts" / "bench", help="scratch, kept between runs")
     parser.add_argument("--peers-python", type=Path, default=ROOT / ".venv-peers" / "bin" / "python")
     parser.add_argument("--set", action="append", default=[], metavar="NAME.KEY=VALUE", help="a setting of one module")

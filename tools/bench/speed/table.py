@@ -114,10 +114,11 @@ def quality_text(quality: Quality) -> str:
 
 def number(value: float) -> str:
     """Write three significant digits, whole thousands with commas."""
-    if abs(value) >= 1000:
-        return f"{float(f'{value:.3g}'):,.0f}"
-    text = f"{value:.3g}"
-    return f"{float(text):.10f}".rstrip("0").rstrip(".") if "e" in text else text
+    short = float(f"{value:.3g}")
+    if abs(short) >= 1000:
+        return f"{short:,.0f}"
+    text = f"{short:g}"
+    return f"{short:.10f}".rstrip("0").rstrip(".") if "e" in text else text
 
 
 def provenance(recorded: Sequence[Recorded]) -> Iterable[str]:
