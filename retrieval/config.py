@@ -331,6 +331,7 @@ class ContrastiveConfig:
             the others up to this many.
         freeze_embeddings: Leave the word vectors as they are: faster, and words that no training query holds keep their
             place beside the ones that do.
+        dropout: Train with the model's own dropout; off, a step does without drawing masks.
         lora_rank: Train low-rank additions of this rank to the attention instead of all weights (needs ``peft``; they
             are merged on saving); 0 trains the weights themselves.
         checkpoint_steps: Steps between checkpoints, from which the same command goes on after a kill; 0 writes none.
@@ -359,6 +360,7 @@ class ContrastiveConfig:
     evaluations: int = 1
     dev_pool: int = 2000
     freeze_embeddings: bool = True
+    dropout: bool = True
     lora_rank: int = 0
     checkpoint_steps: int = 0
     precision: Precision = Precision.bf16
@@ -388,3 +390,43 @@ class ContrastiveConfig:
             raise ValueError(f"trainer.warmup_share must be in [0, 1] and trainer.dev_share in [0, 1), got {shares}")
         if not 0 <= self.reverse_share <= 1:
             raise ValueError(f"trainer.reverse_share must be in [0, 1], got {self.reverse_share}")
+
+
+@dataclass(kw_only=True, slots=True)
+class MiningConfig:
+    """Mining of hard negatives, and the training that follows it.
+
+    Attributes:
+        depth: Candidates looked at per query and source (dense, lexical).
+        per_query: Negatives kept per query at most.
+        margin: A negative's dense score must be below this share of the median positive's.
+        word_veto: Leave out products that hold every word of the query.
+        hidden_share: Share of the queries with several positives that are mined again with one of them hidden, to
+            estimate how many negatives are good products.
+        epochs: Passes over the pairs with the mined negatives.
+        rate_share: Their peak learning rate, as a share of the first training's.
+        max_negatives: Mined negatives that join a query's batch at most.
+        seed: Chooses what is hidden.
+    """
+
+    depth: int = 100
+    per_query: int = 8
+    margin: float = 0.95
+    word_veto: bool = True
+    hidden_share: float = 0.2
+    epochs: int = 1
+    rate_share: float = 0.5
+    max_negatives: int = 2
+    seed: int = 7
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        for name in ("depth", "per_query", "epochs", "max_negatives"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"mining.{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.margin <= 1 or self.rate_share <= 0:
+            raise ValueError(
+                f"mining.margin must be in (0, 1] and mining.rate_share > 0, got {self.margin} and {self.rate_share}"
+            )
+        if not 0 <= self.hidden_share <= 1:
+            raise ValueError(f"mining.hidden_share must be in [0, 1], got {self.hidden_share}")

@@ -64,6 +64,10 @@ class Learner:
         self._noise = noise if config.noise_weight else None
         self._query_rows = tower.query_tokenizer.rows(pairs.queries)
         self._product_rows = tower.product_tokenizer.rows(pairs.products)
+        if not config.dropout:
+            for module in tower.model.modules():
+                if isinstance(module, torch.nn.Dropout):
+                    module.p = 0.0
         if config.freeze_embeddings:
             tower.model[0].auto_model.get_input_embeddings().requires_grad_(False)
         self.parameters = [weight for weight in tower.model.parameters() if weight.requires_grad]

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from indexing.errors import ConfigError
 from retrieval.suggestions import did_you_mean
-from shortlist.config import GROUPS, JOBS, OPEN_MAPPINGS, PATH_KEYS, config_dir
+from shortlist.config import EXPERIMENT, GROUPS, JOBS, OPEN_MAPPINGS, PATH_KEYS, config_dir
 
 Config = TypeVar("Config")
 
@@ -64,7 +64,11 @@ def _compose(job: str, overrides: Sequence[str]) -> Any:  # noqa: ANN401 - a Dic
         try:
             return compose(job, overrides=list(overrides))
         except (HydraException, OmegaConfBaseException) as error:
-            groups = [text for text in overrides if re.fullmatch(r"\w+=\w*", text) and text.split("=")[0] in GROUPS]
+            groups = [
+                text
+                for text in overrides
+                if re.fullmatch(r"\w+=\w*", text) and text.split("=")[0] in (*GROUPS, EXPERIMENT)
+            ]
             raise ConfigError(_explain(error, overrides, lambda: _keys(compose(job, overrides=groups)))) from error
 
 

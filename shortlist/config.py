@@ -20,6 +20,7 @@ from retrieval.config import (
     FusionConfig,
     IcecatCatalog,
     LexicalConfig,
+    MiningConfig,
     RrfConfig,
     RuntimeConfig,
     TabularCatalog,
@@ -264,6 +265,42 @@ class TrainRerankerConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class TrainConfig:
+    """Job ``train``: a whole recipe, chosen by ``experiment``.
+
+    Attributes:
+        retriever: Training of the dual encoder.
+        reranker: Training of the cross-encoder.
+        mining: Hard negatives.
+        steps: What is done, in this order.
+        variants: Attribute or kept column that names the variant group of a product; empty where there is none.
+        tune_share: Share of the ``train`` queries that stop and choose, where the source has no ``test`` split.
+    """
+
+    catalog: CatalogConfig
+    text: TextConfig
+    encoder: EncoderConfig
+    lexical: LexicalConfig
+    fusion: FusionConfig
+    runtime: RuntimeConfig
+    retriever: ContrastiveConfig
+    reranker: CrossEncoderTrainerConfig
+    mining: MiningConfig = field(default_factory=MiningConfig)
+    steps: list[str] = field(default_factory=list)
+    variants: str = ""
+    tune_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if not self.steps:
+            raise ValueError("steps must name at least one step, got []")
+        if len(set(self.steps)) != len(self.steps):
+            raise ValueError(f"steps must name each step once, got {list(self.steps)}")
+        if not 0 < self.tune_share < 1:
+            raise ValueError(f"tune_share must be in (0, 1), got {self.tune_share}")
+
+
+@dataclass(kw_only=True, slots=True)
 class DemoConfig:
     """Job ``demo``: the whole life of a search engine on the built-in store.
 
@@ -316,6 +353,7 @@ JOBS: dict[str, type] = {
     "export": ExportConfig,
     "train_retriever": TrainRetrieverConfig,
     "train_reranker": TrainRerankerConfig,
+    "train": TrainConfig,
     "demo": DemoConfig,
 }
 """Primary configuration (the name of its YAML) -> schema."""
@@ -345,6 +383,9 @@ GROUPS: dict[str, dict[str, type]] = {
     "trainer": {"contrastive": ContrastiveConfig, "cross_encoder": CrossEncoderTrainerConfig},
 }
 """Configuration group -> schema name -> dataclass; stored as ``<group>/schema_<name>``."""
+
+EXPERIMENT = "experiment"
+"""The group of whole recipes: YAML that sets keys of the job ``train`` and has no schema of its own."""
 
 PATH_KEYS = ("encoder.model", "reranker.model", "trainer.base", "reranker.base")
 """Keys whose values are paths of the user's, which may hold any character."""

@@ -18,6 +18,7 @@ from shortlist.config import (
     EvaluateConfig,
     ExportConfig,
     SearchConfig,
+    TrainConfig,
     TrainRerankerConfig,
     TrainRetrieverConfig,
     UpsertConfig,
@@ -226,6 +227,17 @@ def train_reranker(options: argparse.Namespace) -> Outcome:
     return Outcome(f"{reranker_text(report)}\nmodel {options.out}", asdict(report))
 
 
+def train(options: argparse.Namespace) -> Outcome:
+    """Run a whole recipe."""
+    from shortlist.jobs.train.recipe import run_recipe
+    from shortlist.jobs.train.report import document, summary
+
+    config = load_config(TrainConfig, options.overrides)
+    out = Path(options.out)
+    report = run_recipe(config, source=Path(options.source), out=out, judgments=_path(options.judgments))
+    return Outcome(summary(report, out), document(report))
+
+
 def demo(options: argparse.Namespace) -> Outcome:
     """Run the whole job on the built-in store."""
     from shortlist.jobs.demo import run_demo
@@ -315,6 +327,7 @@ RUNNERS: dict[str, Callable[[argparse.Namespace], Outcome]] = {
     "doctor": doctor,
     "demo": demo,
     "check": check,
+    "train": train,
     "train-retriever": train_retriever,
     "train-reranker": train_reranker,
     "build": build,

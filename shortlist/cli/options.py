@@ -79,6 +79,17 @@ COMMANDS: tuple[Command, ...] = (
         example="shortlist check catalog=icecat --source data/icecat",
     ),
     Command(
+        "train",
+        "a whole recipe: models, cards, logs, plots and a table of what each step is worth",
+        (
+            SOURCE,
+            Option("--out", "folder of the recipe; an interrupted one is gone on with", "DIR", required=True),
+            JUDGMENTS,
+        ),
+        config="train",
+        example="shortlist train experiment=many_labels --source data/shop --out runs/shop",
+    ),
+    Command(
         "train-retriever",
         "fine-tune the dual encoder on judgments; saves a sentence-transformers folder",
         (SOURCE, Option("--out", "folder for the model", "DIR", required=True), JUDGMENTS),

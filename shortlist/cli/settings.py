@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Any
 
 from shortlist.cli.options import Command
-from shortlist.config import GROUPS, JOBS, config_dir
+from shortlist.config import EXPERIMENT, GROUPS, JOBS, config_dir
 
 
 def configuration_usage(command: Command) -> str:
@@ -26,6 +26,10 @@ def configuration_usage(command: Command) -> str:
         members = sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
         keys = sorted({key.name for schema in GROUPS[group].values() for key in fields(schema)})
         lines += [f"  {name}: {', '.join(members)}", *_wrapped(f"{name}.", keys)]
+    if command.config == "train":
+        lines.append(
+            f"  {EXPERIMENT}: {', '.join(sorted(path.stem for path in (config_dir() / EXPERIMENT).glob('*.yaml')))}"
+        )
     return "\n".join([*lines, *(["", "settings:", *settings] if settings else [])])
 
 

@@ -1,0 +1,134 @@
+"""What the steps of a recipe share: configuration, ground, artefacts so far, and the systems that they make up."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from indexing import storage
+from indexing.exact import best_first
+from indexing.types import FloatMatrix, FloatVector, IntVector
+from retrieval.config import EncoderConfig
+from retrieval.encoder import DualEncoder
+from retrieval.fusion import Ranked, fuse
+from retrieval.lexical import LexicalIndex
+from retrieval.models import model_files, model_folder
+from retrieval.records import Query, Run
+from retrieval.text import normalise_query
+from shortlist.config import TrainConfig
+from shortlist.jobs.train.ground import Ground
+from shortlist.jobs.train.steps import Ranker
+from shortlist.progress import progress
+
+POOL = 1000
+"""Products that every source hands to the first fusion, as the evaluation's runs are long."""
+
+
+@dataclass
+class Bench:
+    """A recipe at work.
+
+    Attributes:
+        config: The recipe.
+        ground: What it stands on.
+        out: Its folder.
+        artefacts: Name -> path of what is kept so far.
+        rankers: System -> how it ranks, besides ``bm25``, ``dense`` and ``hybrid``.
+    """
+
+    config: TrainConfig
+    ground: Ground
+    out: Path
+    artefacts: dict[str, Path] = field(default_factory=dict)
+    rankers: dict[str, Ranker] = field(default_factory=dict)
+
+    @property
+    def encoder(self) -> EncoderConfig:
+        """The dual encoder as it is now: the last that was kept, or the untrained one."""
+        folder = self.artefacts.get("encoder")
+        return self.config.encoder if folder is None else replace(self.config.encoder, model=str(folder))
+
+    @cached_property
+    def product_ids(self) -> tuple[str, ...]:
+        """Ids in the order of rows; rows ascend with the id, so that a stable order settles ties as everywhere."""
+        return tuple(sorted(self.ground.texts))
+
+    @cached_property
+    def lexical(self) -> LexicalIndex:
+        """BM25 over the catalogue's texts."""
+        return LexicalIndex.build([self.ground.texts[name] for name in self.product_ids], self.config.lexical)
+
+    def run(self, system: str, queries: Sequence[Query], depth: int) -> Run:
+        """Rank the catalogue for every query with one of the systems that there are now."""
+        if system in self.rankers:
+            return self.rankers[system](queries, depth)
+        found = self.ranked(system, [normalise_query(query.text) for query in queries], depth)
+        return {
+            query.query_id: [(self.product_ids[row], float(score)) for row, score in zip(rows, scores, strict=True)]
+            for query, (rows, scores) in zip(queries, found, strict=True)
+        }
+
+    def ranked(self, system: str, texts: Sequence[str], depth: int) -> list[Ranked]:
+        """Return rows and scores of ``bm25``, ``dense`` or ``hybrid`` for query texts, best first."""
+        lexical = [] if system == "dense" else [self.lexical.search(text, max(depth, POOL)) for text in texts]
+        if system == "bm25":
+            return [(rows[:depth], scores[:depth]) for rows, scores in lexical]
+        products = self.product_vectors()
+        vectors = self.tower().encode_queries(texts)
+        everything = np.arange(len(products))
+        found: list[Ranked] = []
+        for number, vector in enumerate(vectors):
+            scores: FloatVector = products @ vector
+            rows: IntVector = best_first(scores, everything, k=max(depth, POOL) if lexical else depth, tie_rank=None)
+            dense = (rows, scores[rows])
+            if lexical:
+                sources = {"dense": dense, "lexical": lexical[number]}
+                dense = fuse(self.config.fusion, sources, tie_rank=everything, depth=depth)
+            found.append(dense)
+        return found
+
+    def tower(self) -> DualEncoder:
+        """Open the dual encoder as it is now."""
+        key = encoder_key(self.encoder)
+        if self._opened is None or self._opened[0] != key:
+            self._opened = (key, DualEncoder.open(self.encoder, self.config.runtime))
+        return self._opened[1]
+
+    _opened: tuple[str, DualEncoder] | None = None
+
+    def product_vectors(self) -> FloatMatrix:
+        """Return the vectors of all products under the encoder as it is now, float32 [n, d]; kept on disk."""
+        path = self.out / "vectors" / f"{encoder_key(self.encoder)}-{self._text_key[:16]}.f32"
+        tower = self.tower()
+        shape = (len(self.product_ids), tower.dim)
+        if not path.exists():
+            storage.make_folder(path.parent)
+            with progress("encode the catalogue", shape[0], unit="products") as advance:
+                texts = [self.ground.texts[name] for name in self.product_ids]
+                storage.replace_bytes(path, tower.encode_products(texts, progress=advance))
+        vectors: FloatMatrix = storage.map_array(path, np.float32, shape)
+        return vectors
+
+    @cached_property
+    def _text_key(self) -> str:
+        found = hashlib.sha256()
+        for name in self.product_ids:
+            found.update(hashlib.sha256(self.ground.texts[name].encode("utf-8", "surrogatepass")).digest())
+        return found.hexdigest()
+
+
+def encoder_key(encoder: EncoderConfig) -> str:
+    """Return a name for an encoder's weights and settings."""
+    found = hashlib.sha256(repr(replace(encoder, model="")).encode())
+    folder = model_folder(encoder.model)
+    for path in model_files(folder):
+        found.update(storage.digest(path).sha256.encode())
+    return found.hexdigest()[:24]
+
+
+def digest_of(values: Mapping[str, object]) -> str:
+    """Return a digest of settings that does not depend on their order."""
+    return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()

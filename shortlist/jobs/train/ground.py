@@ -1,0 +1,123 @@
+"""What a recipe stands on: texts of the catalogue, and the queries parted into learned from, chosen by, and scored."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from indexing import storage
+from retrieval.catalog import Catalog, open_catalog
+from retrieval.records import Judgment, Product, Qrels, Query
+from retrieval.text import TextTemplate
+from shortlist.config import TrainConfig
+from shortlist.jobs.evaluate import every_split, judged_queries
+
+LEARN, TUNE, SCORED = "learn", "tune", "scored"
+BUCKETS = 1000
+"""Parts of the hash by which the tuning slice is drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Catalogue and labels of a recipe.
+
+    Attributes:
+        name: Of the catalogue.
+        products: The catalogue's products, in the order of its files.
+        texts: product_id -> rendered text.
+        queries: Role -> queries: ``learn`` is fitted on, ``tune`` stops and chooses, ``scored`` is looked at to report.
+        grades: query_id -> product_id -> grade, of all three.
+        variants: product_id -> name of its variant group; products without one are left out.
+        digests: File of the source -> SHA-256.
+        split: How the queries were parted, in words.
+    """
+
+    name: str
+    products: tuple[Product, ...]
+    texts: Mapping[str, str]
+    queries: Mapping[str, Sequence[Query]]
+    grades: Qrels
+    variants: Mapping[str, str]
+    digests: Mapping[str, str]
+    split: str
+
+    def judgments(self, *roles: str) -> list[Judgment]:
+        """Return the judgments of the queries in these roles."""
+        return [
+            Judgment(query.query_id, product_id, grade)
+            for role in roles
+            for query in self.queries[role]
+            for product_id, grade in self.grades[query.query_id].items()
+        ]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there is anything to learn from."""
+        return bool(self.queries[LEARN])
+
+
+def read_ground(config: TrainConfig, source: Path, judgments: Path | None = None) -> Ground:
+    """Read a catalogue and part its judged queries.
+
+    With splits ``train``, ``dev`` and ``test`` they are learned from, chosen by and scored. Without a ``test`` the
+    ``dev`` queries are scored, and a share of ``train``, drawn by the hash of the text, chooses. Without splits nothing
+    may be learned from labels, and every judged query is scored.
+
+    Raises:
+        SourceDataError: As the reader does, or when no query is judged.
+    """
+    catalog = open_catalog(config.catalog, source)
+    products = tuple(product for batch in catalog.products() for product in batch.products)
+    template = TextTemplate(config.text)
+    queries, grades = judged_queries(catalog, judgments, every=every_split(config.catalog, source))
+    parted, told = _part(queries, catalog.splits(), tune_share=config.tune_share)
+    return Ground(
+        name=catalog.name,
+        products=products,
+        texts={product.product_id: template.render(product) for product in products},
+        queries=parted,
+        grades={query.query_id: grades[query.query_id] for some in parted.values() for query in some},
+        variants=_variants(products, config.variants),
+        digests=_digests(catalog, source),
+        split=told,
+    )
+
+
+def _part(
+    queries: Sequence[Query], splits: Mapping[str, str], *, tune_share: float
+) -> tuple[dict[str, list[Query]], str]:
+    named = {
+        name: [query for query in queries if splits.get(query.query_id) == name] for name in ("train", "dev", "test")
+    }
+    if named["test"]:
+        roles = {LEARN: named["train"], TUNE: named["dev"], SCORED: named["test"]}
+        return roles, "train is learned from, dev chooses, test is scored"
+    if not splits:
+        return {
+            LEARN: [],
+            TUNE: [],
+            SCORED: list(queries),
+        }, "no splits: no label is learned from, all queries are scored"
+    tuned = {query.query_id for query in named["train"] if _bucket(query.text) < tune_share * BUCKETS}
+    roles = {
+        LEARN: [query for query in named["train"] if query.query_id not in tuned],
+        TUNE: [query for query in named["train"] if query.query_id in tuned],
+        SCORED: named["dev"],
+    }
+    return roles, f"dev is scored; of train, {tune_share:.0%} chosen by sha256(text) choose, the rest is learned from"
+
+
+def _bucket(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big") % BUCKETS
+
+
+def _variants(products: Sequence[Product], column: str) -> dict[str, str]:
+    """Return the variant group of every product that has one: an attribute or a kept column of this name."""
+    if not column:
+        return {}
+    found = ((product.product_id, product.attributes.get(column) or product.extra.get(column)) for product in products)
+    return {product_id: str(value) for product_id, value in found if value not in (None, "")}
+
+
+def _digests(catalog: Catalog, source: Path) -> dict[str, str]:
+    return {str(path.relative_to(source)): storage.digest(path).sha256 for path in catalog.files()}

@@ -1,0 +1,53 @@
+"""Step ``retriever``: fine-tune the dual encoder on the labels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from retrieval.config import ContrastiveConfig
+from retrieval.contrastive import train_retriever
+from shortlist.jobs.train.bench import Bench
+from shortlist.jobs.train.curves import curves
+from shortlist.jobs.train.ground import LEARN, TUNE
+from shortlist.jobs.train.steps import Made, Ranker
+
+
+class TrainRetriever:
+    """Contrastive training on the labelled queries, stopped on the tuning queries."""
+
+    name = "retriever"
+    needs: tuple[str, ...] = ()
+    makes: tuple[str, ...] = ("encoder",)
+    decides = "dense"
+    labels = True
+
+    def run(self, bench: Bench, folder: Path) -> Made:
+        """Train from the encoder as it is."""
+        return fit(bench, folder, bench.config.retriever, negatives=None)
+
+    def rankers(self, bench: Bench) -> Mapping[str, Ranker]:
+        """No system of its own: ``dense`` and ``hybrid`` follow the encoder."""
+        return {}
+
+
+def fit(
+    bench: Bench, folder: Path, config: ContrastiveConfig, *, negatives: Mapping[str, Sequence[str]] | None
+) -> Made:
+    """Train the dual encoder as it is, with logs and a plot of the losses beside the model."""
+    ground = bench.ground
+    with curves(folder) as watch:
+        report = train_retriever(
+            config,
+            encoder=bench.encoder,
+            runtime=bench.config.runtime,
+            queries=[*ground.queries[LEARN], *ground.queries[TUNE]],
+            judgments=ground.judgments(LEARN, TUNE),
+            product_texts=ground.texts,
+            dev_query_ids={query.query_id for query in ground.queries[TUNE]},
+            out=folder / "encoder",
+            variants=ground.variants,
+            negatives=negatives,
+            watch=watch,
+        )
+    told = {name: value for name, value in asdict(report).items() if name != "losses"}
+    return Made(artefacts={"encoder": folder / "encoder"}, record={"training": told, "seed": config.seed})
