@@ -430,3 +430,39 @@ class MiningConfig:
             )
         if not 0 <= self.hidden_share <= 1:
             raise ValueError(f"mining.hidden_share must be in [0, 1], got {self.hidden_share}")
+
+
+@dataclass(kw_only=True, slots=True)
+class SyntheticConfig:
+    """Queries made from products, for catalogues with few labels or none.
+
+    Attributes:
+        products: Products that queries are made from, drawn with the seed.
+        per_product: Queries of one product at most.
+        noise_share: Share with a typo or a unit in another form.
+        synonym_share: Share whose words are replaced by those that the catalogue uses in their place.
+        shuffle_share: Share with their words in another order.
+        round_trip: A query is kept when its product is among so many that the system so far finds for it; 0 keeps all.
+        dev_share: Share of the queries held out to stop training.
+        seed: Draws.
+    """
+
+    products: int = 5000
+    per_product: int = 2
+    noise_share: float = 0.2
+    synonym_share: float = 0.2
+    shuffle_share: float = 0.2
+    round_trip: int = 50
+    dev_share: float = 0.05
+    seed: int = 7
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        for name in ("products", "per_product"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"synthetic.{name} must be at least 1, got {getattr(self, name)}")
+        if self.round_trip < 0:
+            raise ValueError(f"synthetic.round_trip must be 0 or more, got {self.round_trip}")
+        for name in ("noise_share", "synonym_share", "shuffle_share", "dev_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"synthetic.{name} must be in [0, 1], got {getattr(self, name)}")

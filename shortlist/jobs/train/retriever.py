@@ -7,7 +7,7 @@ from pathlib import Path
 from retrieval.config import ContrastiveConfig
 from retrieval.contrastive import train_retriever
 from shortlist.jobs.train.bench import Bench
-from shortlist.jobs.train.curves import curves
+from shortlist.jobs.train.curves import curves, draw
 from shortlist.jobs.train.ground import LEARN, TUNE
 from shortlist.jobs.train.steps import Made, Ranker
 
@@ -49,5 +49,6 @@ def fit(
             negatives=negatives,
             watch=watch,
         )
+    draw(report, folder / "losses.svg")
     told = {name: value for name, value in asdict(report).items() if name != "losses"}
     return Made(artefacts={"encoder": folder / "encoder"}, record={"training": told, "seed": config.seed})
