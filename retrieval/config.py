@@ -322,6 +322,7 @@ class ContrastiveConfig:
         max_positives: Positives used per query and epoch at most (sampled with the seed).
         max_negatives: Of the products judged 0 for a query, and those mined, how many join its batch at most.
         noise_weight: Weight of scoring products for a misspelt query as for the query itself; 0 leaves it out.
+        field_dropout: Share of the products of a batch that are read with some of their fields left out.
         query_max_tokens: Longest query while training.
         product_max_tokens: Longest product text while training.
         dev_share: Share of the training queries held out for early stopping when the source has no ``dev`` split.
@@ -353,6 +354,7 @@ class ContrastiveConfig:
     max_positives: int = 8
     max_negatives: int = 1
     noise_weight: float = 0.0
+    field_dropout: float = 0.0
     query_max_tokens: int = 32
     product_max_tokens: int = 64
     dev_share: float = 0.1
@@ -388,8 +390,9 @@ class ContrastiveConfig:
         if not 0 <= self.warmup_share <= 1 or not 0 <= self.dev_share < 1:
             shares = f"{self.warmup_share} and {self.dev_share}"
             raise ValueError(f"trainer.warmup_share must be in [0, 1] and trainer.dev_share in [0, 1), got {shares}")
-        if not 0 <= self.reverse_share <= 1:
-            raise ValueError(f"trainer.reverse_share must be in [0, 1], got {self.reverse_share}")
+        for name in ("reverse_share", "field_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"trainer.{name} must be in [0, 1], got {getattr(self, name)}")
 
 
 @dataclass(kw_only=True, slots=True)

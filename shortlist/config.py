@@ -240,13 +240,18 @@ class ExportConfig:
 
 @dataclass(kw_only=True, slots=True)
 class TrainRetrieverConfig:
-    """Job ``train-retriever``: fine-tune the dual encoder on judgments."""
+    """Job ``train-retriever``: fine-tune the dual encoder on judgments.
+
+    Attributes:
+        variants: Attribute or kept column that names the variant group of a product; empty where there is none.
+    """
 
     catalog: CatalogConfig
     text: TextConfig
     encoder: EncoderConfig
     trainer: ContrastiveConfig
     runtime: RuntimeConfig
+    variants: str = ""
 
 
 @dataclass(kw_only=True, slots=True)

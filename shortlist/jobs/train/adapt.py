@@ -8,6 +8,7 @@ from pathlib import Path
 from indexing import storage
 from retrieval.contrastive import train_retriever
 from retrieval.records import Judgment, Query
+from retrieval.renderings import renderings
 from retrieval.synthetic import FactIndex, SyntheticQuery, TemplateMask, find_synonyms, synthesise
 from retrieval.text import normalise_query
 from shortlist.jobs.train.bench import Bench
@@ -50,6 +51,7 @@ class Adapt:
                 out=folder / "encoder",
                 variants=ground.variants,
                 also_fits=TemplateMask(index, kept),
+                renderings=renderings(ground.products, bench.config.text) if recipe.field_dropout else None,
                 watch=watch,
             )
         draw(report, folder / "losses.svg")

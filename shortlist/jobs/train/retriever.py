@@ -6,6 +6,7 @@ from pathlib import Path
 
 from retrieval.config import ContrastiveConfig
 from retrieval.contrastive import train_retriever
+from retrieval.renderings import renderings
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.curves import curves, draw
 from shortlist.jobs.train.ground import LEARN, TUNE
@@ -47,6 +48,7 @@ def fit(
             out=folder / "encoder",
             variants=ground.variants,
             negatives=negatives,
+            renderings=renderings(ground.products, bench.config.text) if config.field_dropout else None,
             watch=watch,
         )
     draw(report, folder / "losses.svg")
