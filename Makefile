@@ -62,7 +62,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  test -n "$$found" || { echo "Shortlist needs Python 3.11, 3.12 or 3.13; tried: $(PYTHONS). Install one and run make again." >&2; exit 4; }; \
 	  echo "creating .venv with $$($$found --version)"; $$found -m venv --clear .venv; }
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt '$(TORCH)'
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[cpu,eval,minilm,train,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[cpu,eval,fast,minilm,train,dev]'
 	@touch $@
 
 # The peers live apart: nothing of theirs may decide which versions Shortlist is tested with.

@@ -1,9 +1,8 @@
 """What the second stage can be: plain dataclasses that Hydra fills and ``match`` reads. Standard library only."""
 
 from dataclasses import dataclass
-from enum import Enum
 
-from retrieval.config import Precision
+from retrieval.config import TRAINING_PRECISIONS, Precision
 
 
 @dataclass(kw_only=True, slots=True)
@@ -62,14 +61,6 @@ class ConfidenceConfig:
             )
 
 
-class Loss(Enum):
-    """What a cross-encoder's score is fitted to; `rerank.objectives` says how, and where each comes from."""
-
-    binary = "binary"
-    ordinal = "ordinal"
-    listwise = "listwise"
-
-
 @dataclass(kw_only=True, slots=True)
 class CrossEncoderTrainerConfig:
     """Fine-tuning of a cross-encoder on graded labels.
@@ -77,14 +68,8 @@ class CrossEncoderTrainerConfig:
     Attributes:
         base: ``minilm`` or a folder with a BERT-like encoder (a trained dual encoder is a good start).
         layers: Keep only the first so many transformer layers; 0 keeps all.
-        loss: ``binary`` fits the score to the grade as a share of the highest, ``ordinal`` to each step of the scale
-            with a threshold of its own, ``listwise`` to the order within a query.
-        teacher: Folder of a trained cross-encoder whose scores are learned in place of the grades, so that fewer layers
-            answer nearly as it does; the grades then choose the pairs, and ``loss`` has no part. Empty for none.
-        teacher_depth: With a teacher, so many of each query's first candidates are learned too, judged or not.
-        top_grade: Highest grade of the scale, which no judgment may exceed; 0 takes the highest judged.
         epochs: Passes over the pairs.
-        batch_size: Pairs per step; with ``listwise`` whole queries up to so many, or one longer one.
+        batch_size: Pairs per step.
         learning_rate: Peak rate of AdamW. The default suits MiniLM's width of 384 (built-in store, one pass, three
             layers: dev nDCG@10 .866 with 2e-4, .856 with 1e-4); BERT-base takes a tenth of it (Devlin et al., 2019).
         warmup_share: Share of the steps over which the rate rises.
@@ -110,10 +95,6 @@ class CrossEncoderTrainerConfig:
 
     base: str = "minilm"
     layers: int = 0
-    loss: Loss = Loss.binary
-    teacher: str = ""
-    teacher_depth: int = 16
-    top_grade: int = 0
     epochs: int = 1
     batch_size: int = 32
     learning_rate: float = 2e-4
@@ -136,9 +117,11 @@ class CrossEncoderTrainerConfig:
         for name in ("epochs", "batch_size", "max_tokens", "max_per_grade", "patience", "evaluations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"trainer.{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("layers", "teacher_depth", "top_grade", "random_negatives", "negatives_from_first_stage"):
+        for name in ("layers", "random_negatives", "negatives_from_first_stage"):
             if getattr(self, name) < 0:
                 raise ValueError(f"trainer.{name} must be 0 or more, got {getattr(self, name)}")
+        if self.precision not in TRAINING_PRECISIONS:
+            raise ValueError(f"trainer.precision must be fp32 or bf16, got {self.precision.name}")
         if self.learning_rate <= 0:
             raise ValueError(f"trainer.learning_rate must be above 0, got {self.learning_rate}")
         if not 0 <= self.warmup_share <= 1 or not 0 <= self.dev_share < 1:

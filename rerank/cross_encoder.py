@@ -1,6 +1,5 @@
 """The cross-encoder: one raw score for a query and a product text read together."""
 
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +14,12 @@ from rerank.folder import ADVICE, check_cross_encoder_folder, stored_weight
 from rerank.fusion import FloatVector
 from rerank.model import first_layers, layer_stack, load_cross_encoder
 from rerank.pairs import EncodedPair, Pair, PairTokenizer, features
-from retrieval.batches import token_budget_batches
-from retrieval.config import Precision, RuntimeConfig
+from retrieval.config import Backend, Precision, RuntimeConfig
+from retrieval.lanes.choice import choose_backend, settle_precision
+from retrieval.lanes.lane import Lane, LaneInput
+from retrieval.lanes.torch_lane import TorchLane
 from retrieval.models import model_folder
-from retrieval.runtime import autocast, choose_device, set_threads
+from retrieval.runtime import budget, choose_device, set_threads
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -30,6 +31,9 @@ class CrossEncoderReranker:
     Scores are raw: the logit before any sigmoid, computed in float32 whatever the precision of the layers below, since
     a sigmoid of a bfloat16 number ties every good candidate at 1.0. A pair's score does not depend on the other pairs
     beyond 1e-5 in fp32, and equal pairs of one call get equal scores.
+
+    Attributes:
+        lane: What runs the network.
     """
 
     def __init__(
@@ -42,8 +46,12 @@ class CrossEncoderReranker:
         device: str = "cpu",
         precision: Precision = Precision.fp32,
         batch_tokens: int = 4096,
+        backend: Backend = Backend.torch,
+        threads: int = 1,
     ) -> None:
         """Wrap a loaded model; ``open`` is the way in for a folder on disk.
+
+        A model whose weights will still change is for ``torch`` alone: another backend keeps those it was made from.
 
         Raises:
             ConfigError: If the model puts out another number of scores than one, or ``max_tokens`` exceeds what it
@@ -57,9 +65,10 @@ class CrossEncoderReranker:
             model.tokenizer.backend_tokenizer, max_tokens=_longest(model, max_tokens, folder)
         )
         self._device = device
-        self._precision = precision
         self._batch_tokens = batch_tokens
-        self._lock = threading.Lock()
+        self._backend = backend
+        self._threads = threads
+        self.lane: Lane = self._open_lane(settle_precision(precision, device))
 
     @classmethod
     def open(cls, config: CrossEncoderConfig, runtime: RuntimeConfig) -> "CrossEncoderReranker":
@@ -78,6 +87,7 @@ class CrossEncoderReranker:
         check_cross_encoder_folder(folder)
         weight = config.weight if config.weight >= 0 else stored_weight(folder)
         device = choose_device(runtime)
+        choose_backend(runtime, device)  # what is not there is said before a model is loaded for nothing
         set_threads(runtime)
         return cls(
             load_cross_encoder(folder),
@@ -87,6 +97,8 @@ class CrossEncoderReranker:
             device=device,
             precision=runtime.precision,
             batch_tokens=runtime.batch_tokens,
+            backend=runtime.backend,
+            threads=budget(runtime),
         )
 
     @property
@@ -115,6 +127,7 @@ class CrossEncoderReranker:
 
         Raises:
             ConfigError: If there are fewer layers, or the network does not show which they are.
+            EnvironmentProblem: If this processor cannot compute so.
         """
         other = CrossEncoderReranker(
             first_layers(self.model, layers) if layers else self.model,
@@ -122,10 +135,13 @@ class CrossEncoderReranker:
             weight=self.weight,
             max_tokens=self.tokenizer.max_tokens,
             device=self._device,
-            precision=precision or self._precision,
+            precision=precision or self.lane.precision,
             batch_tokens=self._batch_tokens,
+            backend=self._backend,
+            threads=self._threads,
         )
-        other._lock = self._lock
+        if isinstance(other.lane, TorchLane) and isinstance(self.lane, TorchLane):
+            other.lane.lock = self.lane.lock
         return other
 
     def score(self, query: str, texts: Sequence[str]) -> FloatVector:
@@ -150,22 +166,34 @@ class CrossEncoderReranker:
 
     def score_encoded(self, pairs: Sequence[EncodedPair]) -> FloatVector:
         """Score pairs that are token ids already, float32 [n] in the order given; see ``score``."""
-        scores = np.empty(len(pairs), dtype=np.float32)
-        for batch in token_budget_batches([len(pair.tokens) for pair in pairs], self._batch_tokens):
-            scores[batch] = self._forward([pairs[i] for i in batch])
+        given = LaneInput([pair.tokens for pair in pairs], [pair.segments for pair in pairs])
+        scores = self.lane.run(given)[:, 0]
         if not np.isfinite(scores).all():
             raise ArtifactCorrupt(
                 f"the cross-encoder in {self.folder} scored {int((~np.isfinite(scores)).sum())} of {len(pairs)} pairs "
-                f"NaN or infinite with precision={self._precision.name}; try runtime.precision=fp32, or {ADVICE}"
+                f"NaN or infinite with precision={self.lane.precision.name}; try runtime.precision=fp32, or {ADVICE}"
             )
         return scores
 
-    def _forward(self, pairs: Sequence[EncodedPair]) -> FloatVector:
-        # One forward at a time: concurrent ones on a shared module have crashed and mixed up results.
-        with self._lock, torch.inference_mode(), autocast(self._device, self._precision):
-            scores = forward_scores(self.model, pairs, self._device)
-        result: FloatVector = scores.cpu().numpy()
-        return result
+    def _open_lane(self, precision: Precision) -> Lane:
+        runtime = RuntimeConfig(device=self._device, precision=precision, backend=self._backend)
+        if choose_backend(runtime, self._device) is Backend.openvino:
+            from rerank.lanes import openvino_scorer
+
+            return openvino_scorer(
+                self.model,
+                precision=precision,
+                threads=self._threads,
+                batch_tokens=self._batch_tokens,
+                named=str(self.folder),
+            )
+        return TorchLane(
+            self._forward, width=1, device=self._device, precision=precision, batch_tokens=self._batch_tokens
+        )
+
+    def _forward(self, given: LaneInput) -> torch.Tensor:
+        pairs = [EncodedPair(*pair) for pair in zip(given.rows, given.segments or (), strict=True)]
+        return forward_scores(self.model, pairs, self._device)[:, None]
 
 
 def forward_scores(model: "CrossEncoder", pairs: Sequence[EncodedPair], device: str) -> torch.Tensor:

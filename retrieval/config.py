@@ -15,10 +15,24 @@ class BadRows(Enum):
 
 
 class Precision(Enum):
-    """Arithmetic of a model's matrix products."""
+    """Arithmetic of a model's matrix products; ``auto`` is settled when a model is opened."""
 
+    auto = "auto"
     fp32 = "fp32"
     bf16 = "bf16"
+    int8 = "int8"
+
+
+TRAINING_PRECISIONS = (Precision.fp32, Precision.bf16)
+"""What gradients can be had in."""
+
+
+class Backend(Enum):
+    """The library that runs a model."""
+
+    auto = "auto"
+    torch = "torch"
+    openvino = "openvino"
 
 
 class Weighting(Enum):
@@ -234,19 +248,31 @@ class RuntimeConfig:
         device: ``auto`` (CUDA when there is one, said aloud), ``cpu`` or ``cuda``; one that is asked for and absent is
             an error.
         threads: Threads for torch and faiss; 0 means all cores.
-        precision: Arithmetic of encoder and cross-encoder.
+        precision: Arithmetic of encoder and cross-encoder: ``fp32``, the reference; ``bf16``; ``int8`` (products of
+            whole numbers, on processors alone and with OpenVINO); or ``auto``, which is bf16 on hardware that has it
+            and fp32 elsewhere, logged.
+        backend: ``torch``, ``openvino`` (the extra ``fast``), or ``auto``: OpenVINO for bf16 and int8 on processors
+            where it is installed and knows the network, torch otherwise; which one is logged.
         batch_tokens: Tokens (padding included) per forward pass.
     """
 
     device: str = "auto"
     threads: int = 0
     precision: Precision = Precision.fp32
+    backend: Backend = Backend.auto
     batch_tokens: int = 4096
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
         if self.device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"runtime.device must be auto, cpu or cuda, got {self.device!r}")
+        if self.precision is Precision.int8 and (self.backend is Backend.torch or self.device == "cuda"):
+            raise ValueError(
+                f"runtime.precision=int8 runs on processors with openvino, got runtime.backend={self.backend.name} "
+                f"and runtime.device={self.device}; bf16 runs everywhere"
+            )
+        if self.backend is Backend.openvino and self.device == "cuda":
+            raise ValueError("runtime.backend=openvino runs on processors, got runtime.device=cuda; set device=cpu")
         if self.threads < 0 or self.batch_tokens < 1:
             raise ValueError(
                 f"runtime.threads must be >= 0 and runtime.batch_tokens >= 1, got {self.threads}, {self.batch_tokens}"
@@ -322,7 +348,6 @@ class ContrastiveConfig:
         max_positives: Positives used per query and epoch at most (sampled with the seed).
         max_negatives: Of the products judged 0 for a query, and those mined, how many join its batch at most.
         noise_weight: Weight of scoring products for a misspelt query as for the query itself; 0 leaves it out.
-        field_dropout: Share of the products of a batch that are read with some of their fields left out.
         query_max_tokens: Longest query while training.
         product_max_tokens: Longest product text while training.
         dev_share: Share of the training queries held out for early stopping when the source has no ``dev`` split.
@@ -354,7 +379,6 @@ class ContrastiveConfig:
     max_positives: int = 8
     max_negatives: int = 1
     noise_weight: float = 0.0
-    field_dropout: float = 0.0
     query_max_tokens: int = 32
     product_max_tokens: int = 64
     dev_share: float = 0.1
@@ -375,6 +399,8 @@ class ContrastiveConfig:
                 f"trainer.temperature and trainer.learning_rate must be > 0, got {self.temperature}, "
                 f"{self.learning_rate}"
             )
+        if self.precision not in TRAINING_PRECISIONS:
+            raise ValueError(f"trainer.precision must be fp32 or bf16, got {self.precision.name}")
         if self.batch_size < 2:
             raise ValueError(f"trainer.batch_size must be at least 2 (in-batch negatives), got {self.batch_size}")
         for name in ("epochs", "min_grade", "max_positives", "patience", "evaluations", "dev_pool", "batch_tokens"):
@@ -390,9 +416,8 @@ class ContrastiveConfig:
         if not 0 <= self.warmup_share <= 1 or not 0 <= self.dev_share < 1:
             shares = f"{self.warmup_share} and {self.dev_share}"
             raise ValueError(f"trainer.warmup_share must be in [0, 1] and trainer.dev_share in [0, 1), got {shares}")
-        for name in ("reverse_share", "field_dropout"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"trainer.{name} must be in [0, 1], got {getattr(self, name)}")
+        if not 0 <= self.reverse_share <= 1:
+            raise ValueError(f"trainer.reverse_share must be in [0, 1], got {self.reverse_share}")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -433,39 +458,3 @@ class MiningConfig:
             )
         if not 0 <= self.hidden_share <= 1:
             raise ValueError(f"mining.hidden_share must be in [0, 1], got {self.hidden_share}")
-
-
-@dataclass(kw_only=True, slots=True)
-class SyntheticConfig:
-    """Queries made from products, for catalogues with few labels or none.
-
-    Attributes:
-        products: Products that queries are made from, drawn with the seed.
-        per_product: Queries of one product at most.
-        noise_share: Share with a typo or a unit in another form.
-        synonym_share: Share whose words are replaced by those that the catalogue uses in their place.
-        shuffle_share: Share with their words in another order.
-        round_trip: A query is kept when its product is among so many that the system so far finds for it; 0 keeps all.
-        dev_share: Share of the queries held out to stop training.
-        seed: Draws.
-    """
-
-    products: int = 5000
-    per_product: int = 2
-    noise_share: float = 0.2
-    synonym_share: float = 0.2
-    shuffle_share: float = 0.2
-    round_trip: int = 50
-    dev_share: float = 0.05
-    seed: int = 7
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
-        for name in ("products", "per_product"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"synthetic.{name} must be at least 1, got {getattr(self, name)}")
-        if self.round_trip < 0:
-            raise ValueError(f"synthetic.round_trip must be 0 or more, got {self.round_trip}")
-        for name in ("noise_share", "synonym_share", "shuffle_share", "dev_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"synthetic.{name} must be in [0, 1], got {getattr(self, name)}")

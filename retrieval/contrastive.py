@@ -20,7 +20,7 @@ from indexing.errors import VectorError
 from retrieval.adapters import low_rank
 from retrieval.bars import bar
 from retrieval.checkpoint import Checkpoint, Resumed
-from retrieval.config import ContrastiveConfig, EncoderConfig, Precision, RuntimeConfig
+from retrieval.config import Backend, ContrastiveConfig, EncoderConfig, Precision, RuntimeConfig
 from retrieval.dev import DevSet, dev_set, split_queries
 from retrieval.encoder import DualEncoder
 from retrieval.folder import require_empty, write_model_folder
@@ -100,7 +100,6 @@ def train_retriever(
     variants: Mapping[str, str] | None = None,
     negatives: Mapping[str, Sequence[str]] | None = None,
     also_fits: AlsoFits | None = None,
-    renderings: Mapping[str, Sequence[str]] | None = None,
     watch: Watch | None = None,
     progress: bool = True,
 ) -> TrainingReport:
@@ -123,8 +122,6 @@ def train_retriever(
             fits.
         negatives: Query text -> product ids worth pushing away, such as :func:`retrieval.mining.mine` finds.
         also_fits: Tells unlabelled places that must not be negatives.
-        renderings: product_id -> texts with fields left out, for ``config.field_dropout``; see
-            :func:`retrieval.renderings.renderings`.
         watch: Told of every step.
         progress: Show a bar on stderr when it takes more than two seconds.
 
@@ -155,13 +152,12 @@ def train_retriever(
     dev = dev_set(held_out, judgments, product_texts, pool=config.dev_pool, rng=rng) if held_out else None
     tower = _open_tower(config, encoder, runtime)
     settings = {"trainer": plain(config), "encoder": plain(encoder)}
-    checkpoint = Checkpoint.of(out, settings=settings, texts=_what_decides(pairs, dev, renderings or {}))
+    checkpoint = Checkpoint.of(out, settings=settings, texts=_what_decides(pairs, dev))
     with ExitStack() as stack:
         stack.enter_context(_seeded(config.seed))
         group = stack.enter_context(process_group(tower.device))
         stack.enter_context(low_rank(tower, config.lora_rank))
-        learner = Learner(tower, pairs, config=config, group=group, noise=QueryNoise(), renderings=renderings)
-        run = _Run(learner, tower, pairs, dev, config=config, group=group, checkpoint=checkpoint, watch=watch)
+        run = _Run(tower, pairs, dev, config=config, group=group, checkpoint=checkpoint, watch=watch)
         report = run.fit(progress=progress and group.rank == 0)
     if group.rank == 0:
         record = settings | {"report": asdict(report)}
@@ -180,7 +176,8 @@ def _open_tower(config: ContrastiveConfig, encoder: EncoderConfig, runtime: Runt
         logger.warning("trainer.precision=bf16, but this %s has no bfloat16 arithmetic; training in fp32", device)
         precision = Precision.fp32
     shortened = replace(encoder, query_max_tokens=config.query_max_tokens, product_max_tokens=config.product_max_tokens)
-    return DualEncoder.open(shortened, replace(runtime, device=device, precision=precision))
+    # torch alone: another lane would keep the weights that it was made from.
+    return DualEncoder.open(shortened, replace(runtime, device=device, precision=precision, backend=Backend.torch))
 
 
 class _Run:
@@ -188,7 +185,6 @@ class _Run:
 
     def __init__(
         self,
-        learner: Learner,
         tower: DualEncoder,
         pairs: TrainingPairs,
         dev: DevSet | None,
@@ -205,7 +201,7 @@ class _Run:
         self._group = group
         self._checkpoint = checkpoint
         self._watch = watch or (lambda step, values: None)
-        self._learner = learner
+        self._learner = Learner(tower, pairs, config=config, group=group, noise=QueryNoise())
         self._per_epoch = pairs.batches(config.max_positives, config.batch_size)
         self._steps = self._per_epoch * config.epochs
 
@@ -301,13 +297,10 @@ def _is_look(step: int, per_epoch: int, evaluations: int) -> bool:
     return within * evaluations // per_epoch > (within - 1) * evaluations // per_epoch
 
 
-def _what_decides(
-    pairs: TrainingPairs, dev: DevSet | None, renderings: Mapping[str, Sequence[str]]
-) -> Iterator[Sequence[str]]:
+def _what_decides(pairs: TrainingPairs, dev: DevSet | None) -> Iterator[Sequence[str]]:
     """Yield everything besides the settings that a run's result follows from."""
     yield pairs.queries
     yield pairs.products
-    yield [text for name in pairs.product_ids for text in renderings.get(name, ())]
     yield [str(rows.tolist()) for rows in (*pairs.positives, *pairs.negatives, pairs.known)]
     if dev is not None:
         yield dev.queries

@@ -5,9 +5,9 @@ instead of rows, each role has its own tokenizer and length, output is checked, 
 texts share its batch (beyond 1e-6 in fp32). The tests hold it against ``encode_query`` and ``encode_document``.
 """
 
-import threading
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,11 +16,14 @@ import numpy as np
 from indexing.errors import ArtifactCorrupt, ConfigError, VectorError
 from indexing.forks import claim_threads
 from indexing.types import FloatMatrix
-from retrieval.batches import RoleTokenizer, TokenRow, pad, token_budget_batches
-from retrieval.config import EncoderConfig, Precision, RuntimeConfig
+from retrieval.batches import RoleTokenizer, TokenRow, pad
+from retrieval.config import Backend, EncoderConfig, Precision, RuntimeConfig
 from retrieval.folder import copy_model_folder
+from retrieval.lanes.choice import choose_backend, settle_precision
+from retrieval.lanes.lane import Lane, LaneInput
+from retrieval.lanes.torch_lane import TorchLane
 from retrieval.models import check_model_folder, model_folder
-from retrieval.runtime import autocast, choose_device, loading, own_weights, set_threads
+from retrieval.runtime import budget, choose_device, loading, own_weights, set_threads
 from retrieval.tower import TowerSettings, read_settings
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ POSITIONS_SHOWN = 10
 
 
 class DualEncoder:
-    """A tower opened for encoding. Safe to call from several threads; one forward pass runs at a time.
+    """A tower opened for encoding. Safe to call from several threads.
 
     Attributes:
         config: What it was opened with.
@@ -40,6 +43,7 @@ class DualEncoder:
         settings: Prompts, lengths, pooling and dimension as they apply.
         device: ``cpu`` or ``cuda``.
         precision: Arithmetic of the forward pass.
+        lane: What runs the network.
         model: The ``SentenceTransformer`` behind it, for training; its own tokenizer is not used.
         query_tokenizer: Makes the token rows of queries.
         product_tokenizer: Makes the token rows of product texts.
@@ -54,9 +58,7 @@ class DualEncoder:
         self.config = config
         self.settings: TowerSettings = read_settings(folder, config)
         self.device = str(model.device.type)
-        self.precision = runtime.precision
-        self._batch_tokens = runtime.batch_tokens
-        self._lane = threading.Lock()
+        self._runtime = replace(runtime, precision=settle_precision(runtime.precision, self.device))
         serialised = str(model.tokenizer.backend_tokenizer.to_str())
         self.query_tokenizer = RoleTokenizer(
             serialised, prompt=self.settings.query_prompt, max_tokens=self.settings.query_max_tokens
@@ -64,6 +66,7 @@ class DualEncoder:
         self.product_tokenizer = RoleTokenizer(
             serialised, prompt=self.settings.product_prompt, max_tokens=self.settings.product_max_tokens
         )
+        self.lane: Lane = self._open_lane()
 
     @classmethod
     def open(cls, config: EncoderConfig, runtime: RuntimeConfig) -> Self:
@@ -79,15 +82,26 @@ class DualEncoder:
         folder = model_folder(config.model)
         check_model_folder(folder)
         device = choose_device(runtime)
+        choose_backend(runtime, device)  # what is not there is said before a model is loaded for nothing
         set_threads(runtime)
         return cls(_load(folder, device), folder=folder, config=config, runtime=runtime)
 
     def at_precision(self, precision: Precision) -> "DualEncoder":
-        """Return the same tower in another arithmetic; it shares the weights, and so the lane that runs them."""
-        runtime = RuntimeConfig(device=self.device, precision=precision, batch_tokens=self._batch_tokens)
+        """Return the same tower in another arithmetic; it shares the weights.
+
+        Raises:
+            ConfigError, EnvironmentProblem: As :meth:`open`, for that arithmetic.
+        """
+        runtime = replace(self._runtime, device=self.device, precision=precision)
         other = DualEncoder(self.model, folder=self.folder, config=self.config, runtime=runtime)
-        other._lane = self._lane
+        if isinstance(other.lane, TorchLane) and isinstance(self.lane, TorchLane):
+            other.lane.lock = self.lane.lock
         return other
+
+    @property
+    def precision(self) -> Precision:
+        """Arithmetic of the forward pass."""
+        return self.lane.precision
 
     @property
     def dim(self) -> int:
@@ -143,6 +157,9 @@ class DualEncoder:
             role: The tokenizer that made the rows.
             rows: At least one.
         """
+        return self._vectors(rows, prompt_tokens=role.prompt_tokens)
+
+    def _vectors(self, rows: Sequence[TokenRow], *, prompt_tokens: int) -> "torch.Tensor":
         import torch
 
         tokenizer = self.model.tokenizer
@@ -154,7 +171,7 @@ class DualEncoder:
         if "token_type_ids" in tokenizer.model_input_names:
             features["token_type_ids"] = torch.zeros_like(features["input_ids"])
         if not self.settings.prompt_pooled:
-            features["prompt_length"] = role.prompt_tokens
+            features["prompt_length"] = prompt_tokens
         vectors = self.model(features)["sentence_embedding"][:, : self.dim]
         if vectors.dtype != torch.float64:  # which only a check of gradients asks for
             vectors = vectors.float()
@@ -162,22 +179,34 @@ class DualEncoder:
 
     def _encode(self, role: RoleTokenizer, texts: Sequence[str], progress: Callable[[int], None] | None) -> FloatMatrix:
         claim_threads()
-        rows = role.rows(texts)
-        vectors = np.empty((len(rows), self.dim), dtype=np.float32)
-        for batch in token_budget_batches([len(row) for row in rows], self._batch_tokens):
-            vectors[batch] = self._infer(role, [rows[position] for position in batch])
-            if progress is not None:
-                progress(len(batch))
+        unpooled = 0 if self.settings.prompt_pooled else role.prompt_tokens
+        vectors = self.lane.run(LaneInput(role.rows(texts), unpooled=unpooled), done=progress)
         _require_unit_vectors(vectors)
         return vectors
 
-    def _infer(self, role: RoleTokenizer, rows: Sequence[TokenRow]) -> FloatMatrix:
-        import torch
+    def _open_lane(self) -> Lane:
+        runtime = self._runtime
+        if choose_backend(runtime, self.device) is Backend.openvino:
+            from retrieval.lanes.tower import openvino_tower
 
-        # One lane: concurrent forward passes of one module share caches and threads, and gain nothing on one device.
-        with self._lane, torch.inference_mode(), autocast(self.device, self.precision):
-            vectors: FloatMatrix = self.forward(role, rows).cpu().numpy()
-        return vectors
+            return openvino_tower(
+                self.model,
+                self.settings,
+                precision=runtime.precision,
+                threads=budget(runtime),
+                batch_tokens=runtime.batch_tokens,
+                named=str(self.folder),
+            )
+        return TorchLane(
+            self._forward,
+            width=self.dim,
+            device=self.device,
+            precision=runtime.precision,
+            batch_tokens=runtime.batch_tokens,
+        )
+
+    def _forward(self, given: LaneInput) -> "torch.Tensor":
+        return self._vectors(given.rows, prompt_tokens=given.unpooled)
 
 
 def _load(folder: Path, device: str) -> "SentenceTransformer":

@@ -21,6 +21,7 @@ CPU_FLAGS = Path("/proc/cpuinfo")
 
 # Linux's names for bfloat16 matrix instructions: Intel AMX, AVX-512 and AVX10 (through avx512_bf16), and Arm.
 BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
+INT8_FLAGS = frozenset({"amx_int8", "avx512_vnni", "avx_vnni", "i8mm"})
 
 
 def choose_device(runtime: RuntimeConfig) -> str:
@@ -56,13 +57,18 @@ def set_threads(runtime: RuntimeConfig) -> int:
     """
     from indexing.threads import set_budget
 
-    threads = runtime.threads or available_cores()
+    threads = budget(runtime)
     set_budget(threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
     if runtime.threads:
         os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
     return threads
+
+
+def budget(runtime: RuntimeConfig) -> int:
+    """Return how many threads one call may use, at least 1; OpenVINO is told when a model is compiled for it."""
+    return runtime.threads or available_cores()
 
 
 def available_cores() -> int:
@@ -76,9 +82,18 @@ def has_bf16(device: str) -> bool:
         import torch
 
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return not BF16_FLAGS.isdisjoint(_cpu_flags())
+
+
+def has_int8() -> bool:
+    """Return whether the processor multiplies and adds up int8 numbers in one instruction."""
+    return not INT8_FLAGS.isdisjoint(_cpu_flags())
+
+
+def _cpu_flags() -> list[str]:
     with contextlib.suppress(OSError):
-        return not BF16_FLAGS.isdisjoint(CPU_FLAGS.read_text(encoding="utf-8").split())
-    return False
+        return CPU_FLAGS.read_text(encoding="utf-8").split()
+    return []
 
 
 _loading = threading.Lock()

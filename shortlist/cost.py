@@ -64,7 +64,7 @@ class CostSweepConfig(CostConfig):
     index_queries: int = 64
     depths: list[int] = field(default_factory=lambda: [10, 30, 100])
     layers: list[int] = field(default_factory=lambda: [1, 2, 4, 0])
-    precisions: list[Precision] = field(default_factory=lambda: list(Precision))
+    precisions: list[Precision] = field(default_factory=lambda: [Precision.fp32, Precision.bf16])
     timed_queries: int = 24
     repeats: int = 3
     memory: bool = True
@@ -88,7 +88,9 @@ class CostSweepConfig(CostConfig):
         if min(self.layers, default=0) < 0:
             raise ValueError(f"cost.layers must all be 0 (every layer) or more, got {self.layers}")
         if not self.precisions:
-            raise ValueError("cost.precisions must name fp32, bf16 or both, got none")
+            raise ValueError("cost.precisions must name fp32, bf16 or int8, got none")
+        if Precision.auto in self.precisions:
+            raise ValueError("cost.precisions must name what is compared (fp32, bf16, int8), got auto")
         if bool(self.depths) != bool(self.layers):
             raise ValueError(
                 "cost.depths and cost.layers go together, both empty leave reranking out; got "

@@ -84,7 +84,7 @@ class SearchEngine(Serving):
             path: The bundle directory.
             device: ``auto``, ``cpu`` or ``cuda``.
             threads: Threads for torch and faiss; 0 means all cores.
-            precision: ``fp32`` or ``bf16``; the canary must stay within the bundle's tolerance.
+            precision: ``fp32``, ``bf16``, ``int8`` or ``auto``; the canary must stay within the bundle's tolerance.
             encoder: A model folder, or a function from texts to float32 [n, d], in place of the bundle's own query
                 tower.
             rerank: Load the reranker if the bundle has one.

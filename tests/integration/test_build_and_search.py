@@ -455,7 +455,7 @@ def test_bf16_stays_within_the_canary_s_tolerance(published: Path):
 
 
 def test_an_unknown_precision_is_refused(published: Path):
-    with pytest.raises(ValueError, match="precision must be one of fp32, bf16, got 'int3'"):
+    with pytest.raises(ValueError, match="precision must be one of auto, fp32, bf16, int8, got 'int3'"):
         SearchEngine.open(published, precision="int3")
 
 

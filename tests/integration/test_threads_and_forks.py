@@ -231,7 +231,7 @@ def test_after_use_every_call_in_a_forked_child_is_refused_at_once(engine: Searc
         "reranker": lambda: reranker.score("red mouse", ["a red mouse"]),
         "index": lambda: index.search(vector, 3),
     }
-    with engine._changing, engine._reloading, tower._lane:  # as another thread may hold them when the fork comes
+    with engine._changing, engine._reloading, tower.lane.lock:  # as another thread may hold them when the fork comes
         ended = in_child(lambda: {name: refusal(call) for name, call in calls.items()}, patience_s=PATIENCE_S)
     assert (ended.hung, ended.error) == (False, "")
     assert set(ended.value) == set(calls)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from indexing.errors import EnvironmentProblem
-from retrieval.config import Precision, RuntimeConfig
+from retrieval.config import Backend, Precision, RuntimeConfig
 from shortlist.evaluation.cost.records import Memory, MemoryPart
 from shortlist.evaluation.cost.ways import Way
 
@@ -48,7 +48,7 @@ def weigh(bundle: Path, *, queries: Sequence[str], runtime: RuntimeConfig, depth
     orders = {
         "bundle": str(bundle),
         "queries": list(queries),
-        "runtime": asdict(runtime) | {"precision": runtime.precision.name},
+        "runtime": asdict(runtime) | {"precision": runtime.precision.name, "backend": runtime.backend.name},
         "depth": depth,
     }
     # The child imports what this process would, from wherever this process would.
@@ -133,7 +133,13 @@ def _weigh_here(orders: Mapping[str, Any]) -> list[MemoryPart]:
 
     scales = _Scales()
     scales.weigh("libraries")
-    runtime = RuntimeConfig(**{**orders["runtime"], "precision": Precision[orders["runtime"]["precision"]]})
+    runtime = RuntimeConfig(
+        **{
+            **orders["runtime"],
+            "precision": Precision[orders["runtime"]["precision"]],
+            "backend": Backend[orders["runtime"]["backend"]],
+        }
+    )
     bundle = open_bundle(Path(orders["bundle"]), verify=False)  # whoever asks has just opened it
     generation = load_generation(bundle, runtime=runtime, probing=False, loaded=scales.weigh)
     for query in orders["queries"]:

@@ -10,7 +10,7 @@ from indexing.errors import ArtifactCorrupt, ConfigError
 from rerank import open_reranker
 from rerank.config import CrossEncoderConfig
 from rerank.cross_encoder import CrossEncoderReranker
-from retrieval.config import Precision, RuntimeConfig
+from retrieval.config import Backend, Precision, RuntimeConfig
 
 QUERIES = ("red running shoes", "usb charger", "wireless mouse for a small hand")
 TEXTS = (
@@ -189,13 +189,14 @@ def test_the_first_layers_score_as_a_model_that_has_no_others(reranker, tiny_cro
     assert 0 < cut.parameter_bytes < reranker.parameter_bytes
 
 
-def test_a_variant_shares_weights_weight_and_lock_and_differs_in_precision_alone(reranker):
+def test_a_variant_shares_weights_weight_and_lock_and_differs_in_precision_alone(tiny_cross_encoder_folder):
+    reranker = opened(tiny_cross_encoder_folder, backend=Backend.torch)
     other = reranker.variant(precision=Precision.bf16)
     pairs = zip(other.model.parameters(), reranker.model.parameters(), strict=True)
     assert all(theirs is ours for theirs, ours in pairs)
     cut = reranker.variant(layers=2)
     assert {id(p) for p in cut.model.parameters()} == {id(p) for p in reranker.model.parameters()}
-    assert other._lock is cut._lock is reranker._lock
+    assert other.lane.lock is cut.lane.lock is reranker.lane.lock
     assert other.weight == reranker.weight
     assert other.tokenizer.max_tokens == reranker.tokenizer.max_tokens
     difference = np.abs(other.score("usb charger", TEXTS) - reranker.score("usb charger", TEXTS))

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from indexing.errors import ArtifactUntrusted, ConfigError, StorageError, VectorError
-from retrieval.config import EncoderConfig, Precision, RuntimeConfig
+from retrieval.config import Backend, EncoderConfig, Precision, RuntimeConfig
 from retrieval.encoder import DualEncoder
 
 RUNTIME = RuntimeConfig(device="cpu", threads=1)
@@ -226,7 +226,7 @@ def test_a_text_that_is_none_is_named(encoder):
 
 def test_a_missing_folder_is_named_before_the_library_is_imported(tmp_path):
     code = (
-        "import sys\nfrom retrieval.config import EncoderConfig, RuntimeConfig\n"
+        "import sys\nfrom retrieval.config import Backend, EncoderConfig, RuntimeConfig\n"
         "from retrieval.encoder import DualEncoder\n"
         f"try: DualEncoder.open(EncoderConfig(model={str(tmp_path / 'none')!r}), RuntimeConfig())\n"
         "except Exception as error: print(type(error).__name__, 'torch' in sys.modules)\n"
@@ -277,7 +277,7 @@ def test_opening_draws_no_bar_tries_no_network_and_sets_no_environment(tiny_mode
     code = (
         "import os, socket\n"
         "socket.getaddrinfo = socket.socket.connect = lambda *_: print('network')\n"
-        "before = dict(os.environ)\nfrom retrieval.config import EncoderConfig, RuntimeConfig\n"
+        "before = dict(os.environ)\nfrom retrieval.config import Backend, EncoderConfig, RuntimeConfig\n"
         "from retrieval.encoder import DualEncoder\n"
         "changed_by_import = before != dict(os.environ)\n"
         f"DualEncoder.open(EncoderConfig(model={str(tiny_model_folder)!r}), RuntimeConfig(device='cpu', threads=1))\n"
@@ -315,10 +315,12 @@ def test_weights_that_do_not_fit_on_the_disk_are_a_storage_error(encoder, tmp_pa
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_tower_at_another_precision_shares_weights_and_lane_and_computes_otherwise(encoder):
+def test_a_tower_at_another_precision_shares_weights_and_lane_and_computes_otherwise(tiny_model_folder):
+    runtime = replace(RUNTIME, backend=Backend.torch)
+    encoder = DualEncoder.open(EncoderConfig(model=str(tiny_model_folder), query_max_tokens=12), runtime)
     other = encoder.at_precision(Precision.bf16)
     assert other.model is encoder.model
-    assert other._lane is encoder._lane
+    assert other.lane.lock is encoder.lane.lock
     assert (other.precision, encoder.precision) == (Precision.bf16, Precision.fp32)
     ours, theirs = encoder.encode_queries(TEXTS), other.encode_queries(TEXTS)
     assert np.abs(ours - theirs).max() > 1e-4
