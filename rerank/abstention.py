@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from indexing.errors import SourceDataError
 from rerank.answer import FIRST_STAGE, RERANKED
-from rerank.calibration import folds
+from rerank.folds import folds
 from rerank.logistic import Line, Values, fit_line, sigmoid
 
 RIDGE = 1.0

@@ -9,19 +9,17 @@ Which one is taken is decided by cross-validation over queries, and what is repo
 around that decision too: no pair is judged by a curve, or by a choice of curve, that saw its query.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from indexing.errors import SourceDataError
+from rerank.folds import folds
 from rerank.logistic import Values, fit_line, sigmoid
 
 PLATT, ISOTONIC = "platt", "isotonic"
-
-FOLDS = 5
-"""Of the cross-validations, inner and outer."""
 
 MINIMUM_PAIRS = 20
 """Pairs that it takes, and MINIMUM_EACH of them good and as many bad: less decides not even a base rate."""
@@ -139,21 +137,6 @@ def _checked(
 def _numbered(queries: Sequence[Hashable]) -> npt.NDArray[np.int64]:
     number: dict[Hashable, int] = {}
     return np.array([number.setdefault(query, len(number)) for query in queries], np.int64)
-
-
-def folds(groups: npt.NDArray[np.int64], seed: int, *, count: int = FOLDS) -> Iterator[npt.NDArray[np.bool_]]:
-    """Yield the members of each fold, bool [n]: every example in one, all of a group in the same, none of them empty.
-
-    Args:
-        groups: Group of every example, int64 [n].
-        seed: Deals the groups out.
-        count: Folds; fewer where there are fewer groups.
-    """
-    distinct = np.unique(groups)
-    dealt = np.random.default_rng(seed).permutation(len(distinct)) % min(count, len(distinct))
-    fold_of = dealt[np.searchsorted(distinct, groups)]
-    for fold in range(int(fold_of.max()) + 1):
-        yield fold_of == fold
 
 
 def _out_of_fold(

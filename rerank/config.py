@@ -1,6 +1,7 @@
 """What the second stage can be: plain dataclasses that Hydra fills and ``match`` reads. Standard library only."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 from retrieval.config import TRAINING_PRECISIONS, Precision
 
@@ -61,6 +62,14 @@ class ConfidenceConfig:
             )
 
 
+class Loss(Enum):
+    """What a cross-encoder's score is fitted to; `rerank.objectives` says how, and where each comes from."""
+
+    binary = "binary"
+    ordinal = "ordinal"
+    listwise = "listwise"
+
+
 @dataclass(kw_only=True, slots=True)
 class CrossEncoderTrainerConfig:
     """Fine-tuning of a cross-encoder on graded labels.
@@ -68,8 +77,14 @@ class CrossEncoderTrainerConfig:
     Attributes:
         base: ``minilm`` or a folder with a BERT-like encoder (a trained dual encoder is a good start).
         layers: Keep only the first so many transformer layers; 0 keeps all.
+        loss: ``binary`` fits the score to the grade as a share of the highest, ``ordinal`` to each step of the scale
+            with a threshold of its own, ``listwise`` to the order within a query.
+        teacher: Folder of a trained cross-encoder whose scores are learned in place of the grades, so that fewer layers
+            answer nearly as it does; the grades then choose the pairs, and ``loss`` has no part. Empty for none.
+        teacher_depth: With a teacher, so many of each query's first candidates are learned too, judged or not.
+        top_grade: Highest grade of the scale, which no judgment may exceed; 0 takes the highest judged.
         epochs: Passes over the pairs.
-        batch_size: Pairs per step.
+        batch_size: Pairs per step; with ``listwise`` whole queries up to so many, or one longer one.
         learning_rate: Peak rate of AdamW. The default suits MiniLM's width of 384 (built-in store, one pass, three
             layers: dev nDCG@10 .866 with 2e-4, .856 with 1e-4); BERT-base takes a tenth of it (Devlin et al., 2019).
         warmup_share: Share of the steps over which the rate rises.
@@ -95,6 +110,10 @@ class CrossEncoderTrainerConfig:
 
     base: str = "minilm"
     layers: int = 0
+    loss: Loss = Loss.binary
+    teacher: str = ""
+    teacher_depth: int = 16
+    top_grade: int = 0
     epochs: int = 1
     batch_size: int = 32
     learning_rate: float = 2e-4
@@ -117,7 +136,7 @@ class CrossEncoderTrainerConfig:
         for name in ("epochs", "batch_size", "max_tokens", "max_per_grade", "patience", "evaluations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"trainer.{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("layers", "random_negatives", "negatives_from_first_stage"):
+        for name in ("layers", "teacher_depth", "top_grade", "random_negatives", "negatives_from_first_stage"):
             if getattr(self, name) < 0:
                 raise ValueError(f"trainer.{name} must be 0 or more, got {getattr(self, name)}")
         if self.precision not in TRAINING_PRECISIONS:

@@ -11,6 +11,9 @@ from rerank.config import CrossEncoderTrainerConfig
 from retrieval.metrics import has_gain
 from retrieval.records import Judgment, Qrels, Query
 
+UNJUDGED = -1
+"""Grade of a pair that only a teacher has an opinion of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -95,6 +98,22 @@ def choose_examples(
             f"so there is nothing to tell apart; add judgments of other grades, or set trainer.random_negatives above 0"
         )
     return examples
+
+
+def with_candidates(
+    examples: Sequence[Example], query_ids: Sequence[str], recalled: Mapping[str, Sequence[str]], depth: int
+) -> list[Example]:
+    """Add each query's first ``depth`` candidates that are not among the examples, as `UNJUDGED`."""
+    known = {(example.query_id, example.product_id) for example in examples}
+    return [
+        *examples,
+        *(
+            Example(query_id, product_id, UNJUDGED)
+            for query_id in query_ids
+            for product_id in recalled.get(query_id, ())[:depth]
+            if (query_id, product_id) not in known
+        ),
+    ]
 
 
 def _examples_of(

@@ -8,28 +8,25 @@ the first stage. What is left of a training loop without that fits on a page, an
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from indexing.errors import ConfigError
+from indexing.errors import ConfigError, EnvironmentProblem
 from indexing.types import IntVector
 from rerank.config import CrossEncoderTrainerConfig
 from rerank.cross_encoder import forward_scores
-from rerank.fusion import FloatVector
+from rerank.objectives import Objective
 from rerank.pairs import EncodedPair
 from retrieval.config import Precision
-from retrieval.learner import rate_share
+from retrieval.learner import is_out_of_memory, rate_share
 from retrieval.runtime import autocast
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
-
-BATCHES_PER_POOL = 50
-"""Batches are cut from so many batches' worth of shuffled pairs sorted by length: little padding, and still little
-order."""
 
 GRADIENT_NORM = 1.0
 """Longest gradient of a step. Devlin et al., NAACL 2019 (BERT's released optimiser clips at 1)."""
@@ -70,84 +67,84 @@ class Fit:
     evaluations: tuple[Evaluation, ...]
 
 
+def plan(objective: Objective, pairs: Sequence[EncodedPair], config: CrossEncoderTrainerConfig) -> list[IntVector]:
+    """Return the batches of a whole training, all epochs after each other: one step each, without early stopping."""
+    rng = np.random.default_rng(config.seed)
+    lengths = np.array([len(pair.tokens) for pair in pairs])
+    return [batch for _ in range(config.epochs) for batch in objective.batches(lengths, config.batch_size, rng)]
+
+
 def fit(
     model: "CrossEncoder",
     pairs: Sequence[EncodedPair],
-    labels: FloatVector,
+    objective: Objective,
+    batches: Sequence[IntVector],
     *,
     config: CrossEncoderTrainerConfig,
     device: str,
     precision: Precision,
     evaluate: Callable[[], float] | None,
     advance: Callable[[int], object],
+    named: Callable[[IntVector], str],
+    rescue: Callable[[int], str] | None = None,
 ) -> Fit:
     """Fit ``model`` in place and leave it with the weights of its best evaluation.
-
-    The loss is binary cross-entropy between the sigmoid of the score and the label. Its minimum for a pair is the mean
-    label, so that with labels in proportion to gains the score rises with the expected gain, which is what NDCG is paid
-    in.
 
     Args:
         model: One output; every parameter that requires a gradient is trained.
         pairs: What to learn from, [n], at least one.
-        labels: In [0, 1], float32 [n].
-        config: Epochs, batch size, rate, patience, seed.
+        objective: What the scores of the pairs are fitted to.
+        batches: As `plan` returns them.
+        config: Rate, evaluations, patience.
         device: Where ``model`` is.
         precision: Arithmetic of the forward pass.
         evaluate: Scores the model as it stands on held-out queries; ``None`` keeps the last weights.
         advance: Called after every step with the steps taken since the last call, 1.
+        named: Says in words which pairs a batch holds.
+        rescue: Called with the best step when the loss is not finite and an evaluation was made before, the model back
+            at its weights then; keeps them, and says where.
 
     Raises:
-        ConfigError: If the loss is no longer finite; the message names the step and the rate.
+        ConfigError: If the loss is no longer finite; the message names the step, its pairs and the rate, and where the
+            last good weights are.
+        EnvironmentProblem: If a step does not fit into memory; the message says what makes it smaller.
 
     Source:
-        The loss: sentence-transformers 6.2, "Training Overview" of the cross-encoders (BinaryCrossEntropyLoss, "very
-        challenging to outperform"). The schedule (linear warm-up, then linear to 0): Devlin et al., NAACL 2019.
+        The schedule (linear warm-up, then linear to 0): Devlin et al., NAACL 2019.
     """
-    rng = np.random.default_rng(config.seed)
-    lengths = np.array([len(pair.tokens) for pair in pairs])
-    targets = torch.from_numpy(labels).to(device)
-    total = steps_in(len(pairs), config)
-    take_step = _stepper(model, config, total)
+    take_step = _stepper(model, objective, config, len(batches))
     watch = _Watch(model, evaluate, patience=config.patience)
-    due = _evaluation_steps(total, config)
+    due = _evaluation_steps(len(batches), config)
     step, losses = 0, []
     model.train(config.dropout)
-    for batch in (batch for _ in range(config.epochs) for batch in shuffled_batches(lengths, config.batch_size, rng)):
-        with autocast(device, precision):
-            scores = forward_scores(model, [pairs[i] for i in batch], device)
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(scores, targets[batch])
+    for batch in batches:
         step += 1
-        losses.append(_finite(loss.item(), step, config))
-        take_step(loss, step)
+        with _room_for(batch, config, device):
+            with autocast(device, precision):
+                scores = forward_scores(model, [pairs[i] for i in batch], device)
+            loss = objective.loss(scores, batch)
+            losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                raise ConfigError(_diverged(losses[-1], step, named(batch), config) + watch.rescued(rescue))
+            take_step(loss, step)
         advance(1)
         if step in due and not watch.goes_on(step, losses):
             break
     return watch.finish(step, losses)
 
 
-def steps_in(pairs: int, config: CrossEncoderTrainerConfig) -> int:
-    """Return the steps of a whole training, without early stopping."""
-    return config.epochs * math.ceil(pairs / config.batch_size)
-
-
-def shuffled_batches(lengths: IntVector, batch_size: int, rng: np.random.Generator) -> Iterator[IntVector]:
-    """Yield every position once in batches of like length, in random order; all but the shortest pool's last are full.
-
-    Args:
-        lengths: Tokens per pair, int64 [n].
-        batch_size: Positions per batch.
-        rng: Shuffles; every call draws anew.
-    """
-    order = rng.permutation(len(lengths))
-    pool = batch_size * BATCHES_PER_POOL
-    batches = []
-    for start in range(0, len(order), pool):
-        members = order[start : start + pool]
-        members = members[np.argsort(lengths[members], kind="stable")]
-        batches += [members[i : i + batch_size] for i in range(0, len(members), batch_size)]
-    for i in rng.permutation(len(batches)):
-        yield batches[i]
+@contextmanager
+def _room_for(batch: IntVector, config: CrossEncoderTrainerConfig, device: str) -> Iterator[None]:
+    """Turn a lack of memory into an error that says what to do."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise EnvironmentProblem(
+            f"out of memory at a step of {len(batch)} pairs on {device}; trainer.batch_size={max(1, len(batch) // 2)} "
+            f"halves what a step needs, and so does half of trainer.max_tokens={config.max_tokens}"
+        ) from error
 
 
 class _Watch:
@@ -178,6 +175,14 @@ class _Watch:
             self._weights = copy.deepcopy(self._model.state_dict())
         return len(self._evaluations) - 1 - self._evaluations.index(self._best) < self._patience
 
+    def rescued(self, rescue: Callable[[int], str] | None) -> str:
+        """Go back to the best weights, have them kept, and say where they are; nothing when there are none."""
+        if self._best is None or rescue is None:
+            return ""
+        self._model.load_state_dict(self._weights)
+        self._model.eval()
+        return f"; the best weights so far, of step {self._best.step}, stay in {rescue(self._best.step)}"
+
     def finish(self, step: int, losses: Sequence[float]) -> Fit:
         if self._weights:
             self._model.load_state_dict(self._weights)
@@ -191,11 +196,14 @@ class _Watch:
 
 
 def _stepper(
-    model: "CrossEncoder", config: CrossEncoderTrainerConfig, total: int
+    model: "CrossEncoder", objective: Objective, config: CrossEncoderTrainerConfig, total: int
 ) -> Callable[[torch.Tensor, int], None]:
     """Return what takes one optimiser step from a loss."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
+    groups = [{"params": trained}]
+    if objective.parameters:  # thresholds are few and their place is what is learned: nothing pulls them to 0
+        groups.append({"params": objective.parameters, "weight_decay": 0.0})  # type: ignore[dict-item]
+    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
 
     def take(loss: torch.Tensor, step: int) -> None:
         for group in optimiser.param_groups:
@@ -213,10 +221,8 @@ def _evaluation_steps(total: int, config: CrossEncoderTrainerConfig) -> set[int]
     return {max(1, round(total * (look + 1) / looks)) for look in range(looks)}
 
 
-def _finite(loss: float, step: int, config: CrossEncoderTrainerConfig) -> float:
-    if not math.isfinite(loss):
-        raise ConfigError(
-            f"the loss is {loss} at step {step}; lower trainer.learning_rate (now {config.learning_rate}), or set "
-            f"trainer.precision=fp32"
-        )
-    return loss
+def _diverged(loss: float, step: int, pairs: str, config: CrossEncoderTrainerConfig) -> str:
+    return (
+        f"the loss is {loss} at step {step}, for a batch with {pairs}; lower trainer.learning_rate (now "
+        f"{config.learning_rate}), or set trainer.precision=fp32"
+    )

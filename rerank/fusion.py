@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexing.types import IntVector
+from rerank.folds import folds
 from retrieval.metrics import has_gain, ndcg
 
 FloatVector: TypeAlias = npt.NDArray[np.float32]
@@ -97,6 +98,9 @@ class WeightChoice:
         ndcg: Weight tried -> mean nDCG@10.
         gain: Mean nDCG@10 at ``weight`` minus that at 0.
         standard_error: Of that gain, over queries; 0 at weight 0.
+        nested_gain: Mean nDCG@10 over that at 0 where each query is ranked with the weight that the others of a
+            cross-validation choose: what the choice is worth on queries that had no part in it.
+        nested_error: Standard error of that.
     """
 
     weight: float
@@ -104,9 +108,11 @@ class WeightChoice:
     ndcg: Mapping[float, float]
     gain: float
     standard_error: float
+    nested_gain: float
+    nested_error: float
 
 
-def best_weight(held_out: Sequence[HeldOutQuery], *, k: int = 10) -> WeightChoice:
+def best_weight(held_out: Sequence[HeldOutQuery], *, k: int = 10, seed: int = 7) -> WeightChoice:
     """Choose the cross-encoder's weight on held-out queries.
 
     The weight of the highest mean nDCG@k among those that win, the smallest of equals; 0 when none wins. A weight wins
@@ -116,6 +122,7 @@ def best_weight(held_out: Sequence[HeldOutQuery], *, k: int = 10) -> WeightChoic
     Args:
         held_out: Queries no model was fitted on; those without a grade above 0 are left out.
         k: Cut-off of nDCG (linear gains, ideal over all judged products).
+        seed: Deals the queries out to the folds of the nested gain; the choice does not depend on it.
 
     Returns:
         The choice; weight 0 when fewer than ``MINIMUM_QUERIES`` queries can be scored.
@@ -126,21 +133,39 @@ def best_weight(held_out: Sequence[HeldOutQuery], *, k: int = 10) -> WeightChoic
     """
     judged = [query for query in held_out if has_gain(query.grades)]
     if not judged:
-        return WeightChoice(weight=0.0, queries=0, ndcg={}, gain=0.0, standard_error=0.0)
+        return WeightChoice(0.0, queries=0, ndcg={}, gain=0.0, standard_error=0.0, nested_gain=0.0, nested_error=0.0)
     measured = np.array([[_ndcg(query, weight, k) for query in judged] for weight in WEIGHTS])
-    means = measured.mean(axis=1)
-    gains, errors = _paired(measured - measured[0])
-    winning = gains > errors if len(judged) >= MINIMUM_QUERIES else np.zeros(len(WEIGHTS), dtype=bool)
-    # Rounded, so that sums taken in another order do not decide between equal weights; argmax takes the first,
-    # smallest.
-    chosen = int(np.argmax(np.where(winning, gains.round(12), 0.0)))
+    means, differences = measured.mean(axis=1), measured - measured[0]
+    gains, errors = _paired(differences)
+    chosen = _winner(differences)
+    nested_gain, nested_error = _paired(_nested(differences, seed)[None])
     return WeightChoice(
         weight=WEIGHTS[chosen],
         queries=len(judged),
         ndcg={weight: float(mean) for weight, mean in zip(WEIGHTS, means, strict=True)},
         gain=float(gains[chosen]),
         standard_error=float(errors[chosen]),
+        nested_gain=float(nested_gain[0]),
+        nested_error=float(nested_error[0]),
     )
+
+
+def _winner(differences: npt.NDArray[np.float64]) -> int:
+    """Return the place of the weight that wins over that of weight 0, given paired differences [w, q]."""
+    if differences.shape[1] < MINIMUM_QUERIES:
+        return 0
+    gains, errors = _paired(differences)
+    # Rounded, so that sums taken in another order do not decide between equal weights; argmax takes the first,
+    # smallest.
+    return int(np.argmax(np.where(gains > errors, gains.round(12), 0.0)))
+
+
+def _nested(differences: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
+    """Return each query's difference at the weight that the queries of the other folds choose, float64 [q]."""
+    found = np.zeros(differences.shape[1])
+    for held in folds(np.arange(differences.shape[1]), seed):
+        found[held] = differences[_winner(differences[:, ~held]), held]
+    return found
 
 
 def _paired(differences: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -4,8 +4,9 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,16 @@ import numpy as np
 import torch
 
 from indexing import storage
+from indexing.types import IntVector
 from rerank.confidence import ConfidenceReport
-from rerank.config import CrossEncoderTrainerConfig
+from rerank.config import CrossEncoderConfig, CrossEncoderTrainerConfig
 from rerank.cross_encoder import CrossEncoderReranker
-from rerank.examples import Example, choose_examples, usable_grades
-from rerank.fitting import Fit, fit, steps_in
+from rerank.examples import Example, choose_examples, usable_grades, with_candidates
+from rerank.fitting import Fit, fit, plan
 from rerank.folder import FUSION_FILE
 from rerank.fusion import FloatVector, HeldOutQuery, WeightChoice, best_weight
 from rerank.model import new_cross_encoder, quiet_transformers
+from rerank.objectives import make_objective
 from rerank.pairs import Pair
 from retrieval.bars import bar
 from retrieval.config import Precision, RuntimeConfig
@@ -34,6 +37,12 @@ from retrieval.runtime import choose_device, has_bf16, set_threads
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
+NAMED, SHOWN = 3, 60
+"""Pairs of a batch that an error quotes, and characters of their products."""
+
+TAUGHT_AT_ONCE = 4096
+"""Pairs that a teacher scores between two movements of the bar."""
+
 FirstStage = Mapping[str, Sequence[tuple[str, float]]]
 """query_id -> (product_id, first-stage score), best first, as deep as the reranker will look."""
 
@@ -46,7 +55,7 @@ class RerankerReport:
         queries: Queries trained on.
         dev_queries: Queries held out.
         pairs: Pairs trained on.
-        grades: Grade -> pairs of it.
+        grades: Grade -> pairs of it; -1 for those that only a teacher has judged.
         precision: Arithmetic of the layers: as configured, or fp32 where the device has no bfloat16.
         fit: Steps, losses, and at each evaluation the held-out nDCG@10 at its best weight.
         choice: The final fusion's weight and its evidence; ``None`` without first-stage lists or held-out queries.
@@ -97,9 +106,11 @@ def train_reranker(
         progress: Show a bar on stderr when it takes more than two seconds.
 
     Raises:
-        SourceDataError: If there is nothing to learn from (no grade above 0, one grade only, a negative one).
-        ConfigError: If the base is no sentence-transformers folder or has fewer layers than asked for, or the loss
-            diverges.
+        SourceDataError: If there is nothing to learn from (no grade above 0, one grade only, a negative one), or a
+            grade exceeds ``config.top_grade``.
+        ConfigError: If the base is no sentence-transformers folder or has fewer layers than asked for, or the loss is
+            no longer finite; the best weights so far then stay in a folder beside ``out``, which the message names.
+        EnvironmentProblem: If a step does not fit into memory.
         StorageError: If ``out`` holds something or cannot be written; nothing half-written bears its name then.
     """
     started = time.perf_counter()
@@ -120,10 +131,19 @@ def train_reranker(
         product_ids=list(product_texts),
         recalled={query_id: [product_id for product_id, _ in found] for query_id, found in lists.items()},
     )
+    if config.teacher:
+        found = {query_id: [product_id for product_id, _ in of] for query_id, of in lists.items()}
+        examples = with_candidates(examples, [query.query_id for query in learned], found, config.teacher_depth)
     session = _Session(config, runtime, _held_out(dev, lists, product_texts, qrels))
     text_of = {query.query_id: query.text for query in learned}
     pairs = [(text_of[example.query_id], product_texts[example.product_id]) for example in examples]
-    fitted, choice = session.fit(pairs, _labels(examples), progress=progress)
+
+    def rescue(choice: WeightChoice, step: int) -> str:
+        kept = _free_name(out)
+        _write_folder(session.model, choice, {"trainer": _plain(config), "stopped_at_step": step}, kept)
+        return str(kept)
+
+    fitted, choice = session.fit(pairs, examples, rescue=rescue, progress=progress)
     report = RerankerReport(
         queries=len(learned),
         dev_queries=len(dev),
@@ -173,7 +193,7 @@ class _Session:
     def __init__(
         self, config: CrossEncoderTrainerConfig, runtime: RuntimeConfig, held_out: Sequence[_Unscored]
     ) -> None:
-        self._config = config
+        self._config, self._runtime = config, runtime
         self._held_out = held_out
         self._device = choose_device(runtime)
         set_threads(runtime)
@@ -192,30 +212,59 @@ class _Session:
             batch_tokens=runtime.batch_tokens,
         )
 
-    def fit(self, pairs: Sequence[Pair], labels: FloatVector, *, progress: bool) -> tuple[Fit, WeightChoice | None]:
+    def fit(
+        self,
+        pairs: Sequence[Pair],
+        examples: Sequence[Example],
+        *,
+        rescue: Callable[[WeightChoice, int], str],
+        progress: bool,
+    ) -> tuple[Fit, WeightChoice | None]:
         """Fit the model and return how it went, and the weight chosen with the weights that were kept."""
         encoded = self._scorer.tokenizer.encode(pairs)
+        objective = make_objective(
+            self._config, examples, device=self._device, teacher=self._taught(pairs, progress=progress)
+        )
+        batches = plan(objective, encoded, self._config)
         choices: list[WeightChoice] = []
 
         def evaluate() -> float:
             choices.append(best_weight(self._scored()))
             return max(choices[-1].ndcg.values())  # what the model is worth where it will be used: fused
 
-        steps = steps_in(len(pairs), self._config)
-        bar_shown = bar("train reranker", steps, unit="steps", shown=progress)
+        def named(batch: IntVector) -> str:
+            shown = ", ".join(f"{query!r} and {text[:SHOWN]!r}" for query, text in (pairs[i] for i in batch[:NAMED]))
+            return shown + (f" and {len(batch) - NAMED} more pairs" if len(batch) > NAMED else "")
+
+        bar_shown = bar("train reranker", len(batches), unit="steps", shown=progress)
         with _seeded(self._config.seed), bar_shown as shown:
             fitted = fit(
                 self.model,
                 encoded,
-                labels,
+                objective,
+                batches,
                 config=self._config,
                 device=self._device,
                 precision=self.precision,
                 evaluate=evaluate if self._held_out else None,
                 advance=shown.update,
+                named=named,
+                rescue=lambda step: rescue(max(choices, key=lambda choice: max(choice.ndcg.values())), step),
             )
         looks = zip(fitted.evaluations, choices, strict=True)
         return fitted, next((choice for look, choice in looks if look.step == fitted.best_step), None)
+
+    def _taught(self, pairs: Sequence[Pair], *, progress: bool) -> FloatVector | None:
+        """Return the teacher's scores of the pairs; ``None`` without a teacher."""
+        if not self._config.teacher:
+            return None
+        teacher = CrossEncoderReranker.open(CrossEncoderConfig(model=self._config.teacher, weight=0.0), self._runtime)
+        with bar("teacher", len(pairs), unit="pairs", shown=progress) as shown:
+            parts = []
+            for start in range(0, len(pairs), TAUGHT_AT_ONCE):
+                parts.append(teacher.score_many(pairs[start : start + TAUGHT_AT_ONCE]))
+                shown.update(len(parts[-1]))
+        return np.concatenate(parts)
 
     def _scored(self) -> list[HeldOutQuery]:
         """Return the held-out queries with the scores of the model as it stands."""
@@ -227,23 +276,28 @@ class _Session:
         ]
 
 
-def _labels(examples: Sequence[Example]) -> FloatVector:
-    """Return each grade as a share of the highest, float32 [n] in [0, 1]: linear in the gain, as NDCG pays it."""
-    grades = np.array([example.grade for example in examples], dtype=np.float32)
-    labels: FloatVector = grades / grades.max()
-    return labels
-
-
 def _write(model: "CrossEncoder", report: RerankerReport, config: CrossEncoderTrainerConfig, out: Path) -> None:
+    _write_folder(model, report.choice, {"trainer": _plain(config), "report": _plain(report)}, out)
+
+
+def _free_name(out: Path) -> Path:
+    """Return a folder beside ``out`` that is not there yet."""
+    names = (out.with_name(f"{out.name}.last-good{number}") for number in ("", *(f"-{n}" for n in range(2, 1000))))
+    return next(name for name in names if not name.exists())
+
+
+def _write_folder(
+    model: "CrossEncoder", choice: WeightChoice | None, training: Mapping[str, object], out: Path
+) -> None:
     """Write the folder beside its place and give it its name when it is whole."""
     staging = out.with_name(f".{out.name}.{os.getpid()}.staging")
     storage.make_folder(staging)
     try:
         with quiet_transformers():
             model.save_pretrained(str(staging), create_model_card=False)
-        if report.choice is not None:
-            storage.write_json(staging / FUSION_FILE, _fusion_record(report.choice))
-        storage.write_json(staging / "training.json", {"trainer": _plain(config), "report": _plain(report)})
+        if choice is not None:
+            storage.write_json(staging / FUSION_FILE, _fusion_record(choice))
+        storage.write_json(staging / "training.json", training)
         storage.adopt_folder(staging)
         storage.remove_folder(out)  # empty, if it is there at all
         storage.publish_folder(staging, out)
@@ -259,12 +313,14 @@ def _fusion_record(choice: WeightChoice) -> dict[str, object]:
         "nDCG@10": {f"{weight:.1f}": value for weight, value in choice.ndcg.items()},
         "gain": choice.gain,
         "standard_error": choice.standard_error,
+        "nested_gain": choice.nested_gain,
+        "nested_error": choice.nested_error,
     }
 
 
 def _plain(record: CrossEncoderTrainerConfig | RerankerReport) -> dict[str, Any]:
     """Return a record as JSON values, without what differs between two runs of the same training."""
-    fields = {name: value.value if isinstance(value, Precision) else value for name, value in asdict(record).items()}
+    fields = {name: value.value if isinstance(value, Enum) else value for name, value in asdict(record).items()}
     return {name: value for name, value in fields.items() if name not in ("seconds", "choice", "confidence")}
 
 

@@ -348,6 +348,7 @@ class ContrastiveConfig:
         max_positives: Positives used per query and epoch at most (sampled with the seed).
         max_negatives: Of the products judged 0 for a query, and those mined, how many join its batch at most.
         noise_weight: Weight of scoring products for a misspelt query as for the query itself; 0 leaves it out.
+        field_dropout: Share of the products of a batch that are read with some of their fields left out.
         query_max_tokens: Longest query while training.
         product_max_tokens: Longest product text while training.
         dev_share: Share of the training queries held out for early stopping when the source has no ``dev`` split.
@@ -379,6 +380,7 @@ class ContrastiveConfig:
     max_positives: int = 8
     max_negatives: int = 1
     noise_weight: float = 0.0
+    field_dropout: float = 0.0
     query_max_tokens: int = 32
     product_max_tokens: int = 64
     dev_share: float = 0.1
@@ -416,8 +418,9 @@ class ContrastiveConfig:
         if not 0 <= self.warmup_share <= 1 or not 0 <= self.dev_share < 1:
             shares = f"{self.warmup_share} and {self.dev_share}"
             raise ValueError(f"trainer.warmup_share must be in [0, 1] and trainer.dev_share in [0, 1), got {shares}")
-        if not 0 <= self.reverse_share <= 1:
-            raise ValueError(f"trainer.reverse_share must be in [0, 1], got {self.reverse_share}")
+        for name in ("reverse_share", "field_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"trainer.{name} must be in [0, 1], got {getattr(self, name)}")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -458,3 +461,39 @@ class MiningConfig:
             )
         if not 0 <= self.hidden_share <= 1:
             raise ValueError(f"mining.hidden_share must be in [0, 1], got {self.hidden_share}")
+
+
+@dataclass(kw_only=True, slots=True)
+class SyntheticConfig:
+    """Queries made from products, for catalogues with few labels or none.
+
+    Attributes:
+        products: Products that queries are made from, drawn with the seed.
+        per_product: Queries of one product at most.
+        noise_share: Share with a typo or a unit in another form.
+        synonym_share: Share whose words are replaced by those that the catalogue uses in their place.
+        shuffle_share: Share with their words in another order.
+        round_trip: A query is kept when its product is among so many that the system so far finds for it; 0 keeps all.
+        dev_share: Share of the queries held out to stop training.
+        seed: Draws.
+    """
+
+    products: int = 5000
+    per_product: int = 2
+    noise_share: float = 0.2
+    synonym_share: float = 0.2
+    shuffle_share: float = 0.2
+    round_trip: int = 50
+    dev_share: float = 0.05
+    seed: int = 7
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        for name in ("products", "per_product"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"synthetic.{name} must be at least 1, got {getattr(self, name)}")
+        if self.round_trip < 0:
+            raise ValueError(f"synthetic.round_trip must be 0 or more, got {self.round_trip}")
+        for name in ("noise_share", "synonym_share", "shuffle_share", "dev_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"synthetic.{name} must be in [0, 1], got {getattr(self, name)}")

@@ -100,6 +100,7 @@ def train_retriever(
     variants: Mapping[str, str] | None = None,
     negatives: Mapping[str, Sequence[str]] | None = None,
     also_fits: AlsoFits | None = None,
+    renderings: Mapping[str, Sequence[str]] | None = None,
     watch: Watch | None = None,
     progress: bool = True,
 ) -> TrainingReport:
@@ -122,6 +123,8 @@ def train_retriever(
             fits.
         negatives: Query text -> product ids worth pushing away, such as :func:`retrieval.mining.mine` finds.
         also_fits: Tells unlabelled places that must not be negatives.
+        renderings: product_id -> texts with fields left out, for ``config.field_dropout``; see
+            :func:`retrieval.renderings.renderings`.
         watch: Told of every step.
         progress: Show a bar on stderr when it takes more than two seconds.
 
@@ -152,12 +155,13 @@ def train_retriever(
     dev = dev_set(held_out, judgments, product_texts, pool=config.dev_pool, rng=rng) if held_out else None
     tower = _open_tower(config, encoder, runtime)
     settings = {"trainer": plain(config), "encoder": plain(encoder)}
-    checkpoint = Checkpoint.of(out, settings=settings, texts=_what_decides(pairs, dev))
+    checkpoint = Checkpoint.of(out, settings=settings, texts=_what_decides(pairs, dev, renderings or {}))
     with ExitStack() as stack:
         stack.enter_context(_seeded(config.seed))
         group = stack.enter_context(process_group(tower.device))
         stack.enter_context(low_rank(tower, config.lora_rank))
-        run = _Run(tower, pairs, dev, config=config, group=group, checkpoint=checkpoint, watch=watch)
+        learner = Learner(tower, pairs, config=config, group=group, noise=QueryNoise(), renderings=renderings)
+        run = _Run(learner, tower, pairs, dev, config=config, group=group, checkpoint=checkpoint, watch=watch)
         report = run.fit(progress=progress and group.rank == 0)
     if group.rank == 0:
         record = settings | {"report": asdict(report)}
@@ -185,6 +189,7 @@ class _Run:
 
     def __init__(
         self,
+        learner: Learner,
         tower: DualEncoder,
         pairs: TrainingPairs,
         dev: DevSet | None,
@@ -201,7 +206,7 @@ class _Run:
         self._group = group
         self._checkpoint = checkpoint
         self._watch = watch or (lambda step, values: None)
-        self._learner = Learner(tower, pairs, config=config, group=group, noise=QueryNoise())
+        self._learner = learner
         self._per_epoch = pairs.batches(config.max_positives, config.batch_size)
         self._steps = self._per_epoch * config.epochs
 
@@ -297,10 +302,13 @@ def _is_look(step: int, per_epoch: int, evaluations: int) -> bool:
     return within * evaluations // per_epoch > (within - 1) * evaluations // per_epoch
 
 
-def _what_decides(pairs: TrainingPairs, dev: DevSet | None) -> Iterator[Sequence[str]]:
+def _what_decides(
+    pairs: TrainingPairs, dev: DevSet | None, renderings: Mapping[str, Sequence[str]]
+) -> Iterator[Sequence[str]]:
     """Yield everything besides the settings that a run's result follows from."""
     yield pairs.queries
     yield pairs.products
+    yield [text for name in pairs.product_ids for text in renderings.get(name, ())]
     yield [str(rows.tolist()) for rows in (*pairs.positives, *pairs.negatives, pairs.known)]
     if dev is not None:
         yield dev.queries

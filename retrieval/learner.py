@@ -1,9 +1,12 @@
 """One model and its optimiser: the step that a training loop repeats, in plain torch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from indexing.errors import EnvironmentProblem, VectorError
+from indexing.types import IntVector
 from retrieval.batches import RoleTokenizer, TokenRow
 from retrieval.config import ContrastiveConfig
 from retrieval.encoder import DualEncoder
@@ -45,6 +48,7 @@ class Learner:
         config: ContrastiveConfig,
         group: Group | None = None,
         noise: QueryNoise | None = None,
+        renderings: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Tokenise all texts once and set up the optimiser.
 
@@ -54,6 +58,7 @@ class Learner:
             config: The recipe.
             group: Processes that share every batch; ``None`` is this one alone.
             noise: Makes the misspelt twin of a query; used where ``config.noise_weight`` is above 0.
+            renderings: product_id -> texts with fields left out; used where ``config.field_dropout`` is above 0.
         """
         import torch
 
@@ -64,6 +69,8 @@ class Learner:
         self._noise = noise if config.noise_weight else None
         self._query_rows = tower.query_tokenizer.rows(pairs.queries)
         self._product_rows = tower.product_tokenizer.rows(pairs.products)
+        known = renderings if config.field_dropout and renderings is not None else {}
+        self._renderings = [tower.product_tokenizer.rows(known.get(name, ())) for name in pairs.product_ids]
         if not config.dropout:
             for module in tower.model.modules():
                 if isinstance(module, torch.nn.Dropout):
@@ -139,12 +146,22 @@ class Learner:
         queries, products = self._tower.query_tokenizer, self._tower.product_tokenizer
         sides = [
             Side([self._query_rows[row] for row in batch.queries], self._encode_with(queries)),
-            Side([self._product_rows[row] for row in batch.products], self._encode_with(products)),
+            Side(self._shown(batch.products, seed), self._encode_with(products)),
         ]
         if self._noise is not None:
             noisy = self._noise.twins([self._pairs.queries[row] for row in batch.queries], seed=seed)
             sides.append(Side(queries.rows(noisy), self._encode_with(queries)))
         return sides
+
+    def _shown(self, rows: IntVector, seed: int) -> list[TokenRow]:
+        """Return the products of a batch as they are read: a share of them with fields left out."""
+        rng = np.random.default_rng([seed, 2])
+        shown = []
+        for row, draw, choice in zip(rows, rng.random(len(rows)), rng.random(len(rows)), strict=True):
+            others = self._renderings[row]
+            dropped = others and draw < self._config.field_dropout
+            shown.append(others[int(choice * len(others))] if dropped else self._product_rows[row])
+        return shown
 
     def _encode_with(self, role: RoleTokenizer) -> "Callable[[Sequence[TokenRow]], torch.Tensor]":
         def encode(rows: Sequence[TokenRow]) -> "torch.Tensor":

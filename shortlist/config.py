@@ -23,6 +23,7 @@ from retrieval.config import (
     MiningConfig,
     RrfConfig,
     RuntimeConfig,
+    SyntheticConfig,
     TabularCatalog,
     TextConfig,
     WandsCatalog,
@@ -239,13 +240,18 @@ class ExportConfig:
 
 @dataclass(kw_only=True, slots=True)
 class TrainRetrieverConfig:
-    """Job ``train-retriever``: fine-tune the dual encoder on judgments."""
+    """Job ``train-retriever``: fine-tune the dual encoder on judgments.
+
+    Attributes:
+        variants: Attribute or kept column that names the variant group of a product; empty where there is none.
+    """
 
     catalog: CatalogConfig
     text: TextConfig
     encoder: EncoderConfig
     trainer: ContrastiveConfig
     runtime: RuntimeConfig
+    variants: str = ""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -271,7 +277,9 @@ class TrainConfig:
     Attributes:
         retriever: Training of the dual encoder.
         reranker: Training of the cross-encoder.
+        adaptation: Training on synthetic queries.
         mining: Hard negatives.
+        synthetic: Queries made from products.
         steps: What is done, in this order.
         variants: Attribute or kept column that names the variant group of a product; empty where there is none.
         tune_share: Share of the ``train`` queries that stop and choose, where the source has no ``test`` split.
@@ -285,7 +293,9 @@ class TrainConfig:
     runtime: RuntimeConfig
     retriever: ContrastiveConfig
     reranker: CrossEncoderTrainerConfig
+    adaptation: ContrastiveConfig
     mining: MiningConfig = field(default_factory=MiningConfig)
+    synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
     steps: list[str] = field(default_factory=list)
     variants: str = ""
     tune_share: float = 0.1

@@ -72,7 +72,10 @@ def reranker_text(report: "RerankerReport") -> str:
         lines.append(
             f"final fusion: weight {report.choice.weight:g} for the cross-encoder, chosen on {report.dev_queries} "
             "held-out "
-            "queries" + (" (it did not win there, so it will not be asked)" if report.choice.weight == 0 else "")
+            "queries"
+            + (" (it did not win there, so it will not be asked)" if report.choice.weight == 0 else "")
+            + f"; nDCG@10 {report.choice.nested_gain:+.4f} over the first stage (cross-validated, standard error "
+            f"{report.choice.nested_error:.4f})"
         )
     return "\n".join([*lines, *(_confidence_lines(report.confidence) if report.confidence is not None else [])])
 

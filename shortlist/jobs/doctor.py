@@ -4,6 +4,7 @@ import os
 import platform
 from dataclasses import dataclass
 from importlib import metadata, util
+from pathlib import Path
 
 REQUIRED = ("torch", "sentence-transformers", "transformers", "numpy", "pyarrow", "hydra-core")
 OPTIONAL = {
@@ -16,6 +17,10 @@ OPTIONAL = {
 
 FAISS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cuvs")
 """Distributions that all install the module ``faiss`` and overwrite each other without a word from pip."""
+
+CUDA_FAISS = tuple(name for name in FAISS if name != "faiss-cpu")
+DRIVER = Path("/proc/driver/nvidia")
+"""What NVIDIA's driver for Linux tells: its version, and a folder for every device with its model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class Finding:
 def examine() -> list[Finding]:
     """Look at the environment; every finding with a problem is trouble."""
     findings = [Finding("python", platform.python_version()), *(_required(name) for name in REQUIRED)]
-    findings += [_faiss(), *(_optional(name, extra) for name, extra in OPTIONAL.items())]
+    findings += [_faiss(), *_faiss_on_cuda(), *(_optional(name, extra) for name, extra in OPTIONAL.items())]
     return [*findings, _accelerator(), Finding("cores", str(len(os.sched_getaffinity(0)))), _memory(), *_collisions()]
 
 
@@ -68,15 +73,40 @@ def _faiss() -> Finding:
     return Finding("faiss", found[0])
 
 
+def _faiss_on_cuda() -> list[Finding]:
+    """Ask a FAISS that is built for CUDA which devices it sees; the one for the CPU is not loaded for this."""
+    if not any(map(_version, CUDA_FAISS)) or util.find_spec("faiss") is None:
+        return []
+    from indexing import faiss_gpu
+
+    devices = faiss_gpu.device_count()
+    graphs = "graphs too (cuVS)" if faiss_gpu.takes("hnsw") else "flat indexes and lists"
+    if devices:
+        return [Finding("faiss on CUDA", f"{devices} device{'s' if devices > 1 else ''}, {graphs}")]
+    fix = "this FAISS is built for CUDA and sees no device; check the driver, or install the extra cpu instead of gpu"
+    return [Finding("faiss on CUDA", "no device", fix)]
+
+
 def _accelerator() -> Finding:
     """Tell from the driver, since asking torch would cost seconds."""
     build = _version("torch") or ""
-    if not os.path.exists("/proc/driver/nvidia/version"):  # noqa: PTH110 - a probe, not a path of ours
+    if not (DRIVER / "version").exists():
         return Finding("device", "cpu (no NVIDIA driver)")
+    names = ", ".join(_device_names()) or "NVIDIA driver present"
     if "+cpu" in build:
-        fix = "a GPU is here but torch is a CPU build; see pytorch.org/get-started for the CUDA build"
+        fix = f"a GPU is here ({names}) but torch is a CPU build; see pytorch.org/get-started for the CUDA build"
         return Finding("device", "cpu", fix)
-    return Finding("device", "cuda (NVIDIA driver present)")
+    return Finding("device", f"cuda ({names})")
+
+
+def _device_names() -> list[str]:
+    """Return the model of every device that the driver lists, such as ``NVIDIA H200``."""
+    lines = [
+        line
+        for path in sorted(DRIVER.glob("gpus/*/information"))
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+    ]
+    return [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
 
 
 def _memory() -> Finding:

@@ -14,11 +14,13 @@ from retrieval.config import CatalogConfig, TextConfig
 from retrieval.contrastive import TrainingReport, train_retriever
 from retrieval.dev import split_queries
 from retrieval.records import Judgment, Qrels, Query
+from retrieval.renderings import renderings
 from retrieval.text import TextTemplate, normalise_query
 from shortlist.config import System, TrainRerankerConfig, TrainRetrieverConfig
 from shortlist.engine import SearchEngine
 from shortlist.jobs.confidence import learn_confidence
 from shortlist.jobs.evaluate import every_split, judged_queries
+from shortlist.jobs.train.ground import variant_groups
 from shortlist.progress import progress
 from shortlist.stored import thaw
 
@@ -42,16 +44,19 @@ def run_train_retriever(
         StorageError: ``out`` holds something.
     """
     queries, found, dev = training_queries(config.catalog, source, judgments)
-    catalog = open_catalog(config.catalog, source)
+    products = [product for batch in open_catalog(config.catalog, source).products() for product in batch.products]
+    template = TextTemplate(config.text)
     return train_retriever(
         config.trainer,
         encoder=config.encoder,
         runtime=config.runtime,
         queries=queries,
         judgments=found,
-        product_texts=product_texts(catalog, config.text),
+        product_texts={product.product_id: template.render(product) for product in products},
         dev_query_ids=dev,
         out=out,
+        variants=variant_groups(products, config.variants),
+        renderings=renderings(products, config.text) if config.trainer.field_dropout else None,
     )
 
 

@@ -72,9 +72,14 @@ def config(overrides):
 def test_a_recipe_leaves_models_cards_logs_plots_and_a_table(source, config, tmp_path):
     out = tmp_path / "run"
     report = run_recipe(config, source=source, out=out)
-    assert [row.step for row in report.rows] == ["untrained", "retriever", "hard_negatives"]
+    assert [row.step for row in report.rows] == ["untrained", "retriever", "hard_negatives", "attacks"]
     assert report.counts == {"learn": 6, "tune": 2, "scored": 2}
-    untrained, trained, _ = report.rows
+    untrained, trained, _, attacked = report.rows
+    one_edit = attacked.record["queries"]["one edit"]
+    assert one_edit["changed"] == 2
+    assert one_edit["hybrid"]["nDCG@10"]["clean"] == pytest.approx(_last(report).scored["hybrid"].means["nDCG@10"])
+    assert attacked.record["products"]["keyword stuffing"]["queries"] == 2
+    assert "| one edit | 2 | dense |" in (out / "ablation.md").read_text()
     assert trained.kept
     assert trained.tuned > untrained.scored["dense"].means["nDCG@10"] * 0  # a number, from the tuning queries
     assert set(untrained.scored) == set(trained.scored) == {"bm25", "dense", "hybrid"}
@@ -92,6 +97,10 @@ def test_a_recipe_leaves_models_cards_logs_plots_and_a_table(source, config, tmp
     assert all(text in card for text in ("SHA-256", "seed 7", "95 % interval", "test is scored"))
     tower = DualEncoder.open(EncoderConfig(model=str(out / "models" / "encoder")), RuntimeConfig(device="cpu"))
     assert tower.dim == 32
+
+
+def _last(report):
+    return next(row for row in reversed(report.rows) if row.kept and row.scored)
 
 
 def test_measures_are_those_of_the_evaluations_own_library(tiny_queries, tiny_judgments):
@@ -199,8 +208,24 @@ def test_without_splits_no_label_is_learned_from(source, config, tmp_path):
     (source / "splits.csv").unlink()
     report = run_recipe(config, source=source, out=tmp_path / "run")
     assert report.counts == {"learn": 0, "tune": 0, "scored": 10}
-    assert [row.reason for row in report.rows[1:]] == ["no labelled queries to learn from"] * 2
+    assert [row.reason for row in report.rows[1:]] == ["no labelled queries to learn from"] * 2 + [""]
     assert report.artefacts == {}
+
+
+def test_few_labels_learns_from_the_products_alone(source, overrides, tmp_path):
+    (source / "splits.csv").unlink()
+    config = load_config(
+        TrainConfig,
+        ["experiment=few_labels", *overrides, "adaptation.precision=fp32", "adaptation.batch_size=32",
+         "adaptation.learning_rate=2e-3", "adaptation.epochs=3", "synthetic.products=60", "synthetic.dev_share=0.1"],
+    )  # fmt: skip
+    report = run_recipe(config, source=source, out=tmp_path / "run")
+    adapt = report.rows[1]
+    assert adapt.kept
+    assert adapt.record["kept"]["title"] > 20
+    assert sum(adapt.record["kept"].values()) <= sum(adapt.record["made"].values())
+    assert adapt.record["training"]["dev_queries"] > 0
+    assert adapt.scored["dense"].means["nDCG@10"] > report.rows[0].scored["dense"].means["nDCG@10"]
 
 
 def test_without_a_test_split_a_fixed_share_of_train_chooses(source, overrides, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from indexing.errors import ArtifactCorrupt, ConfigError, SourceDataError, StorageError
 from rerank import CrossEncoderConfig, CrossEncoderTrainerConfig, open_reranker
+from rerank.config import Loss
 from rerank.training import train_reranker
 from retrieval.config import Precision, RuntimeConfig
 from retrieval.records import Judgment, Query
@@ -165,6 +166,75 @@ def test_judgments_without_a_good_product_are_refused_before_a_model_is_loaded(s
         train_reranker(
             CrossEncoderTrainerConfig(base="/nowhere"), runtime=CPU, out=tmp_path / "r", **{**shop, "judgments": bad}
         )
+
+
+def test_a_loss_that_breaks_names_the_pairs_and_leaves_the_best_model_beside_where_it_would_have_been(
+    tiny_model_folder, shop, tmp_path, monkeypatch
+):
+    import torch
+
+    from rerank import objectives, training
+
+    evaluated = []
+    loss, choose = objectives.Binary.loss, training.best_weight
+    monkeypatch.setattr(training, "best_weight", lambda held_out: evaluated.append(1) or choose(held_out))
+    monkeypatch.setattr(
+        objectives.Binary, "loss", lambda self, *given: loss(self, *given) * (torch.nan if evaluated else 1)
+    )
+    settings = {"runtime": CPU, "out": tmp_path / "r", "progress": False, **shop}
+    message = (
+        r"the loss is nan at step \d+, for a batch with '\w+ seat \w+' and '.*' and 29 more pairs; .*r\.last-good$"
+    )
+    with pytest.raises(ConfigError, match=message):
+        train_reranker(quick(tiny_model_folder, evaluations=4), **settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["r.last-good"]
+    kept = open_reranker(CrossEncoderConfig(model=str(tmp_path / "r.last-good")), CPU)
+    assert np.isfinite(kept.score("red seat", ["Sofa", "Phone"])).all()
+    evaluated.clear()
+    with pytest.raises(ConfigError, match=r"r\.last-good-2$"):
+        train_reranker(quick(tiny_model_folder, evaluations=4), **settings)
+
+
+@pytest.mark.parametrize("loss", ["ordinal", "listwise"])
+def test_other_losses_write_the_same_kind_of_folder_and_order_products_by_their_grade(
+    tiny_model_folder, shop, tmp_path, loss
+):
+    train_reranker(config(tiny_model_folder, loss=Loss(loss)), runtime=CPU, out=tmp_path / "r", progress=False, **shop)
+    reranker = open_reranker(CrossEncoderConfig(model=str(tmp_path / "r")), CPU)
+    ids, texts = list(shop["product_texts"]), list(shop["product_texts"].values())
+    grades = {judgment.product_id: judgment.grade for judgment in shop["judgments"]}
+    order = np.argsort(-reranker.score("purple seat 1234", texts))
+    assert [grades.get(ids[i], 0) for i in order[:10]] == [3] * 5 + [2] * 5
+    assert json.loads((tmp_path / "r" / "training.json").read_text())["trainer"]["loss"] == loss
+
+
+def test_a_student_of_fewer_layers_learns_its_teachers_scores_and_not_the_grades(
+    trained, tiny_model_folder, shop, tmp_path
+):
+    teacher_folder, _ = trained
+    upside_down = [Judgment(j.query_id, j.product_id, 5 - j.grade) for j in shop["judgments"]]
+    report = train_reranker(
+        config(tiny_model_folder, layers=1, teacher=str(teacher_folder), teacher_depth=6, epochs=8),
+        runtime=CPU,
+        out=tmp_path / "r",
+        progress=False,
+        **{**shop, "judgments": upside_down},
+    )
+    assert report.grades[-1] > 0
+    teacher, student = (
+        open_reranker(CrossEncoderConfig(model=str(folder), weight=0.5), CPU)
+        for folder in (teacher_folder, tmp_path / "r")
+    )
+    texts = list(shop["product_texts"].values())
+    scores = [model.score("purple seat 1234", texts) for model in (teacher, student)]
+    assert np.corrcoef(scores)[0, 1] > 0.9
+    assert student.layers == 1
+
+
+def test_a_grade_outside_the_declared_scale_is_refused_before_a_step_is_taken(tiny_model_folder, shop, tmp_path):
+    with pytest.raises(SourceDataError, match=r"a grade above trainer\.top_grade=2, such as query 'q"):
+        train_reranker(quick(tiny_model_folder, top_grade=2), runtime=CPU, out=tmp_path / "r", progress=False, **shop)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tiny_model_folder, shop, tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from retrieval.fingerprint import tower_fingerprint
 from retrieval.learner import Learner
 from retrieval.pairs import training_pairs
 from retrieval.records import Judgment, Query
+from retrieval.renderings import renderings
 
 RUNTIME = RuntimeConfig(device="cpu", threads=1)
 RECIPE = ContrastiveConfig(
@@ -273,6 +274,17 @@ def test_every_step_is_told_to_who_watches(train):
     assert [values["loss"] for _, values in seen if "loss" in values] == list(report.losses)
     assert [values["dev_ndcg"] for _, values in seen if "dev_ndcg" in values] == [p.ndcg for p in report.dev[1:]]
     assert [step for step, values in seen if "loss" in values] == list(range(1, report.steps + 1))
+
+
+def test_products_are_read_with_fields_left_out_only_where_the_recipe_wants_it(train, tiny_products):
+    texts = TextConfig(fields=["title", "brand", "category", "attributes"])
+    others = renderings(tiny_products, texts)
+    plain = train(out="plain", renderings=others)
+    dropped = train(replace(RECIPE, field_dropout=0.5), out="dropped", renderings=others)
+    again = train(replace(RECIPE, field_dropout=0.5), out="again", renderings=others)
+    assert plain.losses == train(out="none").losses
+    assert dropped.losses != plain.losses
+    assert dropped.losses == again.losses
 
 
 def test_mined_negatives_take_part(train):

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 
 from indexing import ArrayVectors, ExactIndex, build_index, recall_at
 from indexing import layered as layers
-from indexing.config import FlatConfig, HnswConfig, IvfSq8Config
+from indexing.config import AutoConfig, FlatConfig, HnswConfig, IndexConfig, IvfPqConfig, IvfSq8Config
 from indexing.layered import LayeredIndex, LayeredVectors
 
 KINDS = {
     "flat": FlatConfig(),
     "hnsw": HnswConfig(links=16, ef_construction=100, ef_search=40),
     "ivf_sq8": IvfSq8Config(lists=16, probes=4),
+    "ivf_pq": IvfPqConfig(lists=16, probes=4, code_bytes=12, refine_factor=4.0),
 }
 
 
@@ -91,6 +92,12 @@ def test_vectors_are_taken_from_both(life):
     assert vectors.take(rows).tolist() == matrix[::-1].tolist()
     assert np.concatenate([block for _, block in vectors.blocks(7)]).tolist() == matrix.tolist()
     assert [first for first, _ in vectors.blocks(10**9)] == [0, len(dead)][: 1 + (vectors.count > len(dead))]
+
+
+def test_every_kind_of_index_is_held_to_the_recall_of_one_built_anew():
+    held = {type(config).__name__ for config in KINDS.values()}
+    known = {kind.__name__ for kind in IndexConfig.__subclasses__()}  # classes with slots are there twice
+    assert held == known - {AutoConfig.__name__}, "a new kind belongs into KINDS"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -73,7 +73,7 @@ class Bench:
 
     def ranked(self, system: str, texts: Sequence[str], depth: int) -> list[Ranked]:
         """Return rows and scores of ``bm25``, ``dense`` or ``hybrid`` for query texts, best first."""
-        lexical = [] if system == "dense" else [self.lexical.search(text, max(depth, POOL)) for text in texts]
+        lexical = [] if system == "dense" else [self._by_words(text, max(depth, POOL)) for text in texts]
         if system == "bm25":
             return [(rows[:depth], scores[:depth]) for rows, scores in lexical]
         products = self.product_vectors()
@@ -90,6 +90,12 @@ class Bench:
             found.append(dense)
         return found
 
+    def _by_words(self, text: str, depth: int) -> Ranked:
+        """Return what BM25 finds; kept, since every step asks the same queries of the same words."""
+        if (text, depth) not in self._found:
+            self._found[text, depth] = self.lexical.search(text, depth)
+        return self._found[text, depth]
+
     def tower(self) -> DualEncoder:
         """Open the dual encoder as it is now."""
         key = encoder_key(self.encoder)
@@ -98,6 +104,7 @@ class Bench:
         return self._opened[1]
 
     _opened: tuple[str, DualEncoder] | None = None
+    _found: dict[tuple[str, int], Ranked] = field(default_factory=dict)
 
     def product_vectors(self) -> FloatMatrix:
         """Return the vectors of all products under the encoder as it is now, float32 [n, d]; kept on disk."""

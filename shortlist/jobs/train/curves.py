@@ -1,11 +1,11 @@
-"""Curves of a training run: a TensorBoard log while it lasts, and a plot of the losses (SVG) at its end."""
+"""Curves of a training run: a TensorBoard log while it lasts, and a plot of the losses at its end."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from indexing.errors import EnvironmentProblem
-from retrieval.contrastive import Watch
+from retrieval.contrastive import TrainingReport, Watch
 
 SMOOTH = 0.9
 """Share of the past in the smoothed loss of the plot."""
@@ -13,7 +13,7 @@ SMOOTH = 0.9
 
 @contextmanager
 def curves(folder: Path) -> Iterator[Watch]:
-    """Log every step below ``folder/tensorboard`` and draw ``folder/losses.svg`` when the block ends well.
+    """Log every step below ``folder/tensorboard``.
 
     Yields:
         What training tells of its steps.
@@ -22,51 +22,48 @@ def curves(folder: Path) -> Iterator[Watch]:
         EnvironmentProblem: When tensorboard or matplotlib is not installed.
     """
     try:
-        import matplotlib as mpl
+        import matplotlib  # noqa: F401 - looked for before the hours, not after them
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise EnvironmentProblem(
             f"the logs of shortlist train need a package that is not installed ({error}); "
             "install the extra: pip install 'shortlist[train]'"
         ) from error
-    mpl.use("svg")
-    seen: dict[str, list[tuple[int, float]]] = {}
     writer = SummaryWriter(str(folder / "tensorboard"))
 
     def watch(step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
-            seen.setdefault(name, []).append((step, value))
             writer.add_scalar(name, value, step)
 
     try:
         yield watch
-        draw(seen, folder / "losses.svg")
     finally:
         writer.close()
 
 
-def draw(seen: Mapping[str, list[tuple[int, float]]], path: Path) -> None:
-    """Draw the loss of every step, smoothed over it, and the looks at held-out queries on a second axis."""
+def draw(report: TrainingReport, path: Path) -> None:
+    """Draw the loss of every step, smoothed over it, and the looks at held-out queries on a second axis, as SVG."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with rc_context({"svg.hashsalt": "shortlist", "svg.fonttype": "none"}):  # equal curves give equal files
         figure = Figure(figsize=(7, 3.5), layout="constrained")
         axes = figure.subplots()
-        steps, losses = zip(*seen.get("loss", [(0, 0.0)]), strict=True)
-        axes.plot(steps, losses, linewidth=0.6, alpha=0.4, color="tab:blue")
-        axes.plot(steps, _smoothed(losses), color="tab:blue", label="loss (smoothed)")
+        steps = range(1, report.steps + 1)
+        axes.plot(steps, report.losses, linewidth=0.6, alpha=0.4, color="tab:blue")
+        axes.plot(steps, _smoothed(report.losses), color="tab:blue")
         axes.set_xlabel("step")
-        axes.set_ylabel("loss")
-        if seen.get("dev_ndcg"):
+        axes.set_ylabel("loss (thick: smoothed)")
+        if report.dev:
             second = axes.twinx()
-            looks, values = zip(*seen["dev_ndcg"], strict=True)
-            second.plot(looks, values, "o-", color="tab:orange")
+            second.plot(
+                [point.step for point in report.dev], [point.ndcg for point in report.dev], "o-", color="tab:orange"
+            )
             second.set_ylabel("nDCG@10, held-out queries")
-        figure.savefig(path, metadata={"Date": None})
+        figure.savefig(path, format="svg", metadata={"Date": None})
 
 
-def _smoothed(values: tuple[float, ...]) -> list[float]:
+def _smoothed(values: Sequence[float]) -> list[float]:
     found: list[float] = []
     for value in values:
         found.append(value if not found else SMOOTH * found[-1] + (1 - SMOOTH) * value)

@@ -77,7 +77,7 @@ def read_ground(config: TrainConfig, source: Path, judgments: Path | None = None
         texts={product.product_id: template.render(product) for product in products},
         queries=parted,
         grades={query.query_id: grades[query.query_id] for some in parted.values() for query in some},
-        variants=_variants(products, config.variants),
+        variants=variant_groups(products, config.variants),
         digests=_digests(catalog, source),
         split=told,
     )
@@ -111,7 +111,7 @@ def _bucket(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big") % BUCKETS
 
 
-def _variants(products: Sequence[Product], column: str) -> dict[str, str]:
+def variant_groups(products: Sequence[Product], column: str) -> dict[str, str]:
     """Return the variant group of every product that has one: an attribute or a kept column of this name."""
     if not column:
         return {}

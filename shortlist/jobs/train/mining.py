@@ -35,7 +35,7 @@ class HardNegatives:
         found, report = mine(
             miner, _candidates(bench, labels), labels=labels, hidden_share=config.hidden_share, seed=config.seed
         )
-        storage.write_json(folder / "negatives.json", found)
+        storage.replace_json(folder / "negatives.json", found)
         recipe = replace(
             bench.config.retriever,
             epochs=config.epochs,

@@ -187,7 +187,6 @@ def _run(bench: Bench, step: Step, folder: Path) -> Row:
         say(f"== {step.name}: left out, {reason}")
         return Row(step=step.name, kept=False, reason=reason)
     say(f"== {step.name}")
-    storage.remove_folder(folder)
     storage.make_folder(folder)
     started = time.perf_counter()
     made = step.run(bench, folder)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from indexing import storage
+from shortlist.jobs.train.attacks import attack_lines
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.ground import SCORED
 from shortlist.jobs.train.measure import PRIMARY, Measured
@@ -50,6 +51,9 @@ def ablation(report: "RecipeReport") -> str:
     lines += [
         f"| {row.step} | {'yes' if row.kept else 'no'} | {row.seconds / 60:.1f} | {row.reason} |" for row in report.rows
     ]
+    for row in report.rows:
+        if row.step == "attacks" and row.kept:
+            lines += ["", *attack_lines(row.record)]
     return "\n".join([*lines, "", f"Whole recipe: {report.seconds / 60:.1f} minutes, measuring the steps apart."])
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from retrieval.config import ContrastiveConfig
 from retrieval.contrastive import train_retriever
+from retrieval.renderings import renderings
 from shortlist.jobs.train.bench import Bench
-from shortlist.jobs.train.curves import curves
+from shortlist.jobs.train.curves import curves, draw
 from shortlist.jobs.train.ground import LEARN, TUNE
 from shortlist.jobs.train.steps import Made, Ranker
 
@@ -47,7 +48,9 @@ def fit(
             out=folder / "encoder",
             variants=ground.variants,
             negatives=negatives,
+            renderings=renderings(ground.products, bench.config.text) if config.field_dropout else None,
             watch=watch,
         )
+    draw(report, folder / "losses.svg")
     told = {name: value for name, value in asdict(report).items() if name != "losses"}
     return Made(artefacts={"encoder": folder / "encoder"}, record={"training": told, "seed": config.seed})

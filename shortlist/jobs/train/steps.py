@@ -57,7 +57,10 @@ class Step(Protocol):
     labels: bool
 
     def run(self, bench: "Bench", folder: Path) -> Made:
-        """Do the step and write its artefacts below ``folder``, which exists and is empty."""
+        """Do the step and write its artefacts below ``folder``, which exists.
+
+        It may hold what an interrupted run of the same step left, such as a checkpoint to go on from.
+        """
 
     def rankers(self, bench: "Bench") -> Mapping[str, Ranker]:
         """Return the systems that exist once the step's artefacts do; ``bm25``, ``dense``, ``hybrid`` always do."""

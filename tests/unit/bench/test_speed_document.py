@@ -27,7 +27,9 @@ def measurement(name="encode", **changes) -> Measurement:
         quality=(Quality(name="nDCG", value=0.0, low=-0.001, high=0.002, within=0.01),),
         limited_by="memory",
     )
-    missing = Row(job="on a GPU", compared=Compared.share, target=Target(at_most=1.5), not_run="no CUDA device")
+    missing = Row(
+        job="on a GPU", compared=Compared.share, target=Target(at_most=1.5), not_run="no CUDA device", against="b"
+    )
     count = Row(job="violations", compared=Compared.alone, unit="", ours=Side(name="ours", values=(0.0,)))
     plot = Plot(file="growth", title="Growth", x="products", y="s", series={"build": ((1e4, 1.0), (1e5, 12.0))})
     about = {"rows": (row, missing, count), "threads": 2, "noise": {**NOISE, "others": None}, "plots": (plot,)}

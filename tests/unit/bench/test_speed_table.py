@@ -1,6 +1,7 @@
 """The Markdown table and the plots: every cell by hand, nothing left out, and what was not run stands there."""
 
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -68,11 +69,12 @@ def test_a_figure_without_a_peer_has_no_ratio():
     row = Row(
         job="repeat", compared=Compared.alone, ours=Side(name="ours", values=(0.1,) * 5), target=Target(at_most=0.3)
     )
-    assert cells(row) == ["repeat", "-", "0.1 ms", "-", "-", "≤ 0.3", "-", "yes"]
+    assert cells(row) == ["repeat", "-", "0.1 ms", "-", "-", "≤ 0.3 ms", "-", "yes"]
 
 
 def test_what_was_not_run_stands_in_the_table_with_its_target():
     row = Row(job="encode on a GPU", compared=Compared.faster, target=Target(at_least=4.0), not_run="no CUDA device")
+    assert cells(replace(row, against="peer 1.0"))[1] == "peer 1.0"
     assert cells(row) == ["encode on a GPU", "-", "not run: no CUDA device", "-", "-", "≥ 4x", "-", "-"]
 
 

@@ -5,7 +5,8 @@ import pytest
 from sklearn.isotonic import IsotonicRegression
 
 from indexing.errors import SourceDataError
-from rerank.calibration import Calibration, cross_fitted, fit_calibration, folds
+from rerank.calibration import Calibration, cross_fitted, fit_calibration
+from rerank.folds import folds
 from rerank.logistic import sigmoid
 from rerank.reliability import reliability
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -117,6 +119,33 @@ def test_two_equally_good_stages_that_err_apart_are_mixed():
     choice = best_weight(_held_out(60, first_noise=1.5, cross_noise=1.5, seed=8))
     assert 0.2 <= choice.weight <= 0.8
     assert choice.ndcg[choice.weight] > max(choice.ndcg[0.0], choice.ndcg[1.0])
+
+
+def test_the_nested_gain_is_what_the_choice_is_worth_to_queries_without_a_part_in_it():
+    inner, outer = [], []
+    for seed in range(60):  # a gain of the best of ten weights that are all noise: what it was chosen on flatters it
+        queries = _held_out(14, first_noise=1.0, cross_noise=1.0, seed=seed)
+        rng = np.random.default_rng(seed)
+        lame = [replace(query, cross=rng.permutation(query.first)) for query in queries]
+        choice = best_weight(lame)
+        if choice.weight > 0:
+            inner.append(choice.gain)
+            outer.append(choice.nested_gain)
+    assert len(inner) >= 3
+    assert np.mean(inner) > 0.003
+    assert np.mean(outer) < np.mean(inner) / 2
+
+
+def test_the_nested_gain_of_a_cross_encoder_that_knows_is_its_gain():
+    choice = best_weight(_held_out(40, first_noise=3.0, cross_noise=0.01, seed=3))
+    assert choice.nested_gain == pytest.approx(choice.gain, abs=0.01)
+    assert choice.nested_error > 0
+
+
+def test_the_seed_of_the_folds_moves_the_nested_gain_alone():
+    held_out = _held_out(30, first_noise=1.5, cross_noise=1.5, seed=8)
+    one, other = (best_weight(held_out, seed=seed) for seed in (1, 2))
+    assert (one.weight, one.gain, one.ndcg) == (other.weight, other.gain, other.ndcg)
 
 
 def test_of_equally_good_weights_the_smallest_is_taken():

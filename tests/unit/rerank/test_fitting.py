@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 
-from indexing.errors import ConfigError
-from rerank.config import CrossEncoderTrainerConfig
+from indexing.errors import ConfigError, EnvironmentProblem
+from rerank.config import CrossEncoderTrainerConfig, Loss
 from rerank.cross_encoder import CrossEncoderReranker
-from rerank.fitting import BATCHES_PER_POOL, fit, shuffled_batches, steps_in
+from rerank.examples import Example
+from rerank.fitting import fit, plan
 from rerank.model import new_cross_encoder
+from rerank.objectives import BATCHES_PER_POOL, Binary, make_objective, shuffled_batches
 from retrieval.config import Precision
 
 WORDS = ("red mouse", "blue sofa", "green lamp", "black phone", "white desk", "gold watch", "grey rug", "pink towel")
@@ -21,18 +23,23 @@ def model(tiny_model_folder):
         return new_cross_encoder(tiny_model_folder, layers=0, max_tokens=32)
 
 
-def fitted(model, pairs, labels, *, evaluate=None, **settings):
+def fitted(model, pairs, labels, *, evaluate=None, rescue=None, **settings):
     scorer = CrossEncoderReranker(model, folder="tiny", weight=0.0)
     steps = []
+    config, encoded = CrossEncoderTrainerConfig(**settings), scorer.tokenizer.encode(pairs)
+    objective = Binary(np.round(np.asarray(labels) * 10).astype(np.int64), top=10, device="cpu")
     outcome = fit(
         model,
-        scorer.tokenizer.encode(pairs),
-        np.asarray(labels, dtype=np.float32),
-        config=CrossEncoderTrainerConfig(**settings),
+        encoded,
+        objective,
+        plan(objective, encoded, config),
+        config=config,
         device="cpu",
         precision=Precision.fp32,
         evaluate=evaluate,
         advance=steps.append,
+        named=lambda batch: f"{len(batch)} pairs",
+        rescue=rescue,
     )
     assert sum(steps) == outcome.steps
     return outcome, scorer
@@ -90,9 +97,67 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_names_the_step(model):
     with torch.no_grad():
         model[2].linear.bias.fill_(float("inf"))
     with pytest.raises(
-        ConfigError, match=r"the loss is (nan|inf) at step 1; lower trainer\.learning_rate \(now 0\.0002\)"
+        ConfigError,
+        match=r"the loss is (nan|inf) at step 1, for a batch with 2 pairs; lower trainer\.learning_rate "
+        r"\(now 0\.0002\), or set trainer\.precision=fp32$",
     ):
         fitted(model, [("a", "b"), ("c", "d")], [1, 0])
+
+
+def test_a_loss_that_breaks_after_an_evaluation_leaves_the_best_weights_and_says_where(model):
+    import torch
+
+    kept = {}
+
+    def evaluate():
+        kept.update({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        model[2].register_forward_hook(lambda _module, _given, found: {**found, "scores": found["scores"] * torch.nan})
+        return 0.5
+
+    def rescue(step):
+        assert not model.training
+        assert all(bool((model.state_dict()[name] == tensor).all()) for name, tensor in kept.items())
+        return f"folder-of-{step}"
+
+    with pytest.raises(ConfigError, match=r"the loss is nan at step 3.*of step 2, stay in folder-of-2$"):
+        fitted(
+            model,
+            [(text, text) for text in WORDS],
+            [1, 0] * 4,
+            evaluate=evaluate,
+            rescue=rescue,
+            epochs=2,
+            batch_size=4,
+        )
+
+
+def test_a_step_that_does_not_fit_into_memory_says_what_halves_it(model, monkeypatch):
+    import torch
+
+    def refuse(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr("rerank.fitting.forward_scores", refuse)
+    message = r"at a step of 8 pairs on cpu; trainer\.batch_size=4 halves.*half of trainer\.max_tokens=96"
+    with pytest.raises(EnvironmentProblem, match=message):
+        fitted(model, [(text, text) for text in WORDS], [1, 0] * 4)
+    monkeypatch.setattr("rerank.fitting.forward_scores", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fitted(model, [(text, text) for text in WORDS], [1, 0] * 4)
+
+
+@pytest.mark.parametrize("loss", Loss)
+def test_every_objective_learns_to_put_the_better_grade_above(model, loss):
+    pairs = [(query, f"{worth} {query}") for query in WORDS for worth in ("fine", "fair", "poor")]
+    examples = [Example(query, text, 2 - place % 3) for place, (query, text) in enumerate(pairs)]
+    config = CrossEncoderTrainerConfig(loss=loss, epochs=25, batch_size=9, learning_rate=5e-3)
+    scorer = CrossEncoderReranker(model, folder="tiny", weight=0.0)
+    objective, encoded = make_objective(config, examples, device="cpu"), scorer.tokenizer.encode(pairs)
+    settings = {"config": config, "device": "cpu", "precision": Precision.fp32, "named": str}
+    fit(model, encoded, objective, plan(objective, encoded, config), evaluate=None, advance=lambda _: None, **settings)
+    scores = scorer.score_many(pairs).reshape(-1, 3)
+    assert (scores[:, 0] > scores[:, 1]).all()
+    assert (scores[:, 1] > scores[:, 2]).all()
 
 
 def test_every_pair_comes_once_per_epoch_in_batches_of_like_length():
@@ -101,7 +166,7 @@ def test_every_pair_comes_once_per_epoch_in_batches_of_like_length():
     batches = list(shuffled_batches(lengths, 4, rng))
     assert sorted(np.concatenate(batches).tolist()) == list(range(1003))
     assert sorted({len(batch) for batch in batches}) == [3, 4]
-    assert len(batches) == steps_in(1003, CrossEncoderTrainerConfig(epochs=1, batch_size=4))
+    assert len(batches) == 251
     padding = sum(len(batch) * lengths[batch].max() for batch in batches) / lengths.sum() - 1
     assert padding < 0.02  # without grouping by length it is .5
     assert BATCHES_PER_POOL * 4 < 1003  # or all would be one pool, sorted whole

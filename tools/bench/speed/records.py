@@ -148,6 +148,7 @@ class Row:
         limited_by: When it is not reached, what limits it and what was tried, in a sentence.
         few_because: Why there are fewer than five rounds, where there are; printed beside the row.
         not_run: Why nothing was measured, such as ``no CUDA device``; printed in place of figures.
+        against: The peer's name, for a row that was not run.
     """
 
     job: str
@@ -162,6 +163,7 @@ class Row:
     limited_by: str = ""
     few_because: str = ""
     not_run: str = ""
+    against: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a row whose parts do not fit together."""

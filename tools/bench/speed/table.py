@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from tools.bench.speed.document import Recorded
-from tools.bench.speed.records import Compared, Quality, Row, Side, Target
+from tools.bench.speed.records import Compared, Quality, Row, Side
 
 ORDER = (
     "encode",
@@ -55,10 +55,9 @@ def in_order(recorded: Mapping[str, Recorded]) -> list[Recorded]:
 
 def cells(row: Row) -> list[str]:
     """Return one row's cells, `COLUMNS` of them."""
-    peer = row.peer.name if row.peer else "-"
+    peer = row.peer.name if row.peer else row.against or "-"
     if row.not_run or row.ours is None:
-        asked = asked_of(row.compared, row.target)
-        return [row.job, peer, f"not run: {row.not_run}", "-", "-", asked, "-", "-"]
+        return [row.job, peer, f"not run: {row.not_run}", "-", "-", asked_of(row), "-", "-"]
     few = f" ({len(row.ours.values)} rounds: {row.few_because})" if row.few_because else ""
     reached = {None: "-", True: "yes", False: "**no**"}[row.reached]
     return [
@@ -67,7 +66,7 @@ def cells(row: Row) -> list[str]:
         shown(row, row.ours) + few,
         shown(row, row.peer) if row.peer else "-",
         ratio_text(row),
-        asked_of(row.compared, row.target),
+        asked_of(row),
         "; ".join(quality_text(each) for each in row.quality) or "-",
         reached,
     ]
@@ -93,11 +92,14 @@ def ratio_text(row: Row) -> str:
     return f"{value}{sign} ({low} to {high})"
 
 
-def asked_of(compared: Compared, target: Target | None) -> str:
-    """Write a target in the ratio's unit."""
+def asked_of(row: Row) -> str:
+    """Write the target in the ratio's unit."""
+    target = row.target
     if target is None:
         return "-"
-    sign, scale = {Compared.faster: ("x", 1.0), Compared.share: (" %", 100.0), Compared.alone: ("", 1.0)}[compared]
+    unit = f" {row.unit}" if row.unit else ""
+    signs = {Compared.faster: ("x", 1.0), Compared.share: (" %", 100.0), Compared.alone: (unit, 1.0)}
+    sign, scale = signs[row.compared]
     if target.at_least is not None:
         return f"≥ {number(target.at_least * scale)}{sign}"
     return f"≤ {number((target.at_most or 0.0) * scale)}{sign}"
