@@ -280,6 +280,9 @@ class TrainConfig:
         adaptation: Training on synthetic queries.
         mining: Hard negatives.
         synthetic: Queries made from products.
+        confidence: Probabilities of hits, and when there is no good match.
+        student_layers: Layers of the cross-encoder that step ``student`` teaches to score as the larger one does.
+        depth: First-stage candidates that the cross-encoder sees.
         steps: What is done, in this order.
         variants: Attribute or kept column that names the variant group of a product; empty where there is none.
         tune_share: Share of the ``train`` queries that stop and choose, where the source has no ``test`` split.
@@ -296,6 +299,9 @@ class TrainConfig:
     adaptation: ContrastiveConfig
     mining: MiningConfig = field(default_factory=MiningConfig)
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+    confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)
+    student_layers: int = 2
+    depth: int = 50
     steps: list[str] = field(default_factory=list)
     variants: str = ""
     tune_share: float = 0.1
@@ -306,6 +312,8 @@ class TrainConfig:
             raise ValueError("steps must name at least one step, got []")
         if len(set(self.steps)) != len(self.steps):
             raise ValueError(f"steps must name each step once, got {list(self.steps)}")
+        if self.depth < 1 or self.student_layers < 1:
+            raise ValueError(f"depth and student_layers must be at least 1, got {self.depth}, {self.student_layers}")
         if not 0 < self.tune_share < 1:
             raise ValueError(f"tune_share must be in (0, 1), got {self.tune_share}")
 

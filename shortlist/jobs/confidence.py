@@ -8,14 +8,14 @@ learned is learned of what will be served.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from indexing.errors import SourceDataError
 from indexing.types import BoolVector
 from rerank.abstention import Abstention, AnswerExample, Evidence, fit_answers
-from rerank.answer import FIRST_STAGE, LOOKED_AT, RERANKED, answer_features
+from rerank.answer import FIRST_STAGE, LOOKED_AT, RERANKED, Shown, answer_features
 from rerank.calibration import Calibration, cross_fitted, fit_calibration
 from rerank.confidence import Confidence, ConfidenceReport, write_confidence
 from rerank.config import ConfidenceConfig, CrossEncoderConfig
@@ -26,7 +26,7 @@ from retrieval.config import RuntimeConfig
 from retrieval.records import Qrels, Query
 from retrieval.text import normalise_query
 from shortlist.bundle import open_bundle
-from shortlist.generation import Generation, Ranking
+from shortlist.generation import Ranking
 from shortlist.living.changing import up_to_date
 from shortlist.loading import load_generation
 from shortlist.progress import progress
@@ -71,9 +71,53 @@ def learn_confidence(
     return report
 
 
+CALIBRATED_AT = 2 * LOOKED_AT
+"""Hits whose probabilities are fitted: as many again as are seen first, or a good engine would show no bad ones."""
+
+
+class Catalogue(Protocol):
+    """What must be known of the products."""
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+
+    def __contains__(self, product_id: object) -> bool:
+        """Say whether there is a product of this id."""
+
+    def row_of(self, product_id: str) -> int:
+        """Return the row of a product."""
+
+
+class Answering(Protocol):
+    """A generation, or what ranks as one does: a dataclass with the fields ``reranker`` and ``confidence``."""
+
+    @property
+    def reranker(self) -> Reranker:
+        """Second stage."""
+
+    @property
+    def products(self) -> Catalogue:
+        """The products that are ranked."""
+
+    def rank(
+        self,
+        texts: Sequence[str],
+        *,
+        recall_depth: int,
+        rerank_depth: int,
+        eligible: BoolVector | None = None,
+        reranking: bool = True,
+    ) -> list[Ranking]:
+        """Rank queries as `shortlist.generation.Generation.rank` does."""
+
+    def shown(self, ranking: Ranking) -> list[Shown]:
+        """Return the first hits as `rerank.answer` looks at them."""
+
+
 def learn(
     config: ConfidenceConfig,
-    generation: Generation,
+    generation: Answering,
     queries: Sequence[Query],
     qrels: Qrels,
     *,
@@ -84,7 +128,8 @@ def learn(
 
     Takes what `learn_confidence` does; the generation's own confidence has no part in it.
     """
-    asked = replace(generation, reranker=Remembering(generation.reranker), confidence=Confidence())
+    remembering: Any = {"reranker": Remembering(generation.reranker), "confidence": Confidence()}
+    asked: Answering = replace(generation, **remembering)  # type: ignore[type-var]
     judged = [query for query in queries if any(grade >= config.good for grade in qrels[query.query_id].values())]
     shuffled = np.random.default_rng(config.seed).permutation(len(judged))[: config.queries]
     found = _Found(asked, config.good, depth, complete)
@@ -123,7 +168,7 @@ class Remembering:
 class _Found:
     """What the held-out queries were answered."""
 
-    generation: Generation
+    generation: Answering
     good: int
     depth: int
     complete: bool
@@ -156,7 +201,7 @@ class _Found:
         return eligible
 
     def _note_pairs(self, query_id: str, ranking: Ranking, grades: Mapping[str, int]) -> None:
-        for hit in ranking.ranked[:LOOKED_AT]:
+        for hit in ranking.ranked[:CALIBRATED_AT]:
             grade = grades.get(hit.product_id, 0 if self.complete else None)
             if grade is not None:
                 self.scores.append(hit.stages["rerank"])

@@ -14,7 +14,7 @@ from shortlist.version import __version__
 if TYPE_CHECKING:
     from shortlist.jobs.train.recipe import RecipeReport, Row
 
-MODELS = ("encoder", "reranker")
+MODELS = ("encoder", "reranker", "student")
 """Artefacts that are model folders."""
 
 

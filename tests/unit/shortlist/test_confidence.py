@@ -62,8 +62,8 @@ def test_every_query_is_asked_with_its_products_and_without_the_good_and_without
     assert (report.queries, report.missing) == (len(QUERIES), ())
     for evidence in (report.reranked, report.first_stage):
         assert (evidence.answers, evidence.misses) == (len(QUERIES), 2 * len(QUERIES))
-    assert report.pairs.pairs == 10 * len(QUERIES)
-    assert report.pairs.rate == pytest.approx(1 / 10)
+    assert report.pairs.pairs == 20 * len(QUERIES)
+    assert report.pairs.rate == pytest.approx(1 / 20)
     assert report.pairs.skill > 0.9
     assert report.reranked.auc > 0.99
     assert report.reranked.withheld == 0
@@ -144,7 +144,7 @@ def test_where_grades_are_not_complete_what_nobody_judged_counts_neither_way(sho
     some = {query_id: {**grades, query_id[2:]: 3} for query_id, grades in some.items()}
     _, whole = learn(CONFIG, shop, QUERIES, some, depth=20, complete=True)
     _, judged = learn(CONFIG, shop, QUERIES, some, depth=20, complete=False)
-    assert whole.pairs.pairs == 10 * len(QUERIES)
+    assert whole.pairs.pairs == 20 * len(QUERIES)
     assert judged.pairs.pairs == 4 * len(QUERIES)
     lost = {query_id: {"mouse-red": 3} for query_id in QRELS if "clock" in query_id}
     _, silent = learn(CONFIG, shop, QUERIES, QRELS | lost, depth=20, complete=False)
