@@ -376,9 +376,9 @@ class ContrastiveConfig:
     dims: list[int] = field(default_factory=list)
     min_grade: int = 2
     max_grade: int = 0
-    weighting: Weighting = Weighting.graded
+    weighting: Weighting = Weighting.equal
     max_positives: int = 8
-    max_negatives: int = 1
+    max_negatives: int = 0
     noise_weight: float = 0.0
     field_dropout: float = 0.0
     query_max_tokens: int = 32

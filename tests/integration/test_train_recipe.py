@@ -185,6 +185,17 @@ def test_a_step_that_does_not_help_is_left_out_and_the_table_says_why(source, ov
     assert spoilt.reason in (tmp_path / "run" / "ablation.md").read_text()
 
 
+def test_typos_are_decided_by_misspelt_queries(source, overrides, tmp_path):
+    config = load_config(TrainConfig, [*overrides, "steps=[retriever,typos]"])
+    report = run_recipe(config, source=source, out=tmp_path / "run")
+    row = report.rows[2]
+    told = json.loads((tmp_path / "run/steps/02-typos/encoder/training.json").read_text())
+    assert (told["trainer"]["noise_weight"], told["trainer"]["epochs"]) == (1.0, 1)
+    assert "dense, one edit" in row.scored
+    assert row.kept == (not row.reason)
+    assert not row.reason or row.reason.startswith("dense, one edit nDCG@10 on the tuning queries")
+
+
 def test_the_scored_queries_decide_nothing(source, config, tmp_path):
     first = run_recipe(config, source=source, out=tmp_path / "first")
     judged = (source / "judgments.csv").read_text().splitlines()

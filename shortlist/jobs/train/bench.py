@@ -11,6 +11,7 @@ import numpy as np
 from indexing import storage
 from indexing.exact import best_first
 from indexing.types import FloatMatrix, FloatVector, IntVector
+from retrieval.attacks import misspelt
 from retrieval.config import EncoderConfig
 from retrieval.encoder import DualEncoder
 from retrieval.fusion import Ranked, fuse
@@ -25,6 +26,12 @@ from shortlist.progress import progress
 
 POOL = 1000
 """Products that every source hands to the first fusion, as the evaluation's runs are long."""
+
+
+MISSPELT = "dense, one edit"
+"""The system ``dense``, asked with one seeded edit in every query."""
+
+TYPO_SEED = 7
 
 
 @dataclass
@@ -63,6 +70,8 @@ class Bench:
 
     def run(self, system: str, queries: Sequence[Query], depth: int) -> Run:
         """Rank the catalogue for every query with one of the systems that there are now."""
+        if system == MISSPELT:
+            return self.run("dense", misspelt(queries, edits=1, seed=TYPO_SEED), depth)
         if system in self.rankers:
             return self.rankers[system](queries, depth)
         found = self.ranked(system, [normalise_query(query.text) for query in queries], depth)

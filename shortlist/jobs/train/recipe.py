@@ -16,7 +16,7 @@ from indexing.errors import ConfigError
 from retrieval.suggestions import did_you_mean
 from shortlist.config import TrainConfig
 from shortlist.evaluation.origins import flat
-from shortlist.jobs.train.bench import Bench, digest_of
+from shortlist.jobs.train.bench import MISSPELT, Bench, digest_of
 from shortlist.jobs.train.ground import SCORED, TUNE, read_ground
 from shortlist.jobs.train.measure import DEPTH, PRIMARY, Measured, measure, recall_grade
 from shortlist.jobs.train.registry import STEPS
@@ -152,7 +152,11 @@ def _claim(out: Path, run: str) -> None:
 
 def _present(bench: Bench, system: str) -> str:
     """Return the system to hold a new one against: itself, or the best untrained fusion where it is not there yet."""
-    return system if system in BASIC or system in bench.rankers else "hybrid"
+    return system if _exists(bench, system) else "hybrid"
+
+
+def _exists(bench: Bench, system: str) -> bool:
+    return system in (*BASIC, MISSPELT) or system in bench.rankers
 
 
 def _first_row(bench: Bench) -> Row:
@@ -220,7 +224,7 @@ def _measured(bench: Bench, row: Row, *, decides: str) -> Row:
 
 def _tuned(bench: Bench, system: str) -> float | None:
     queries = bench.ground.queries[TUNE]
-    if not queries or (system not in BASIC and system not in bench.rankers):
+    if not queries or not _exists(bench, system):
         return None
     run = bench.run(system, queries, DEPTH)
     return measure(run, queries, bench.ground.grades, min_grade=1).means[PRIMARY]

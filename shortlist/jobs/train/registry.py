@@ -8,11 +8,13 @@ from shortlist.jobs.train.mining import HardNegatives
 from shortlist.jobs.train.reranking import LearnConfidence, TrainReranker, TrainStudent
 from shortlist.jobs.train.retriever import TrainRetriever
 from shortlist.jobs.train.steps import Step
+from shortlist.jobs.train.typos import Typos
 
 _ALL: tuple[Step, ...] = (
     Adapt(),
     TrainRetriever(),
     HardNegatives(),
+    Typos(),
     Attacks(),
     TrainReranker(),
     TrainStudent(),
