@@ -31,6 +31,7 @@ from shortlist.engine import SearchEngine
 from shortlist.jobs.living import delete_products
 from shortlist.versions import rollback
 from tools.reliability.harness.figures import Figure, command
+from tools.reliability.harness.living import without_children
 from tools.reliability.harness.processes import Child, in_child
 from tools.reliability.harness.shop import (
     WORDS,
@@ -60,7 +61,7 @@ ASKED: tuple[Callable[[SearchEngine, str], list[SearchResult]], ...] = (
 
 def sweep(*, quick: bool) -> Iterator[Figure]:
     """Yield what came of searches, of builds that overlap deletes, and of killed writers; forks first."""
-    with scratch() as folder, redirect_stderr(StringIO()):
+    with scratch() as folder, without_children(), redirect_stderr(StringIO()):
         warm_up(folder / "first")
         yield killed_writers(folder / "killed", rounds=4 if quick else 100)
         yield overlapping_builds(folder / "overlapping", rounds=2 if quick else 40)

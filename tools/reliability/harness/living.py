@@ -5,6 +5,7 @@ answers are: an exact index, and no journal. Its encoder knows the vector of eac
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,10 +15,13 @@ from indexing import storage
 from indexing.types import FloatMatrix, FloatVector
 from retrieval.catalog import BATCH_ROWS, ProductBatch, ReadReport
 from retrieval.records import Judgment, Product, Query
+from shortlist import loading
 from shortlist.building.job import run_build
+from shortlist.bundle import Bundle
 from shortlist.config import BuildConfig, System
 from shortlist.engine import SearchEngine
 from shortlist.generation import Filters
+from shortlist.probe import Probe
 from tools.reliability.harness.shop import WORDS, StubEncoder, stub_encoder
 
 TOLERANCE = 1e-6
@@ -140,6 +144,21 @@ class Remembering(StubEncoder):
     def encode_products(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> FloatMatrix:
         """Return the remembered vectors, float32 [n, d]."""
         return np.stack([self.remembered[text] for text in texts])
+
+
+@contextmanager
+def without_children() -> Iterator[None]:
+    """Load versions without the child that tries them first: a second each, and here it is not what is tried."""
+
+    class Unneeded(Probe):
+        def __init__(self, bundle: Bundle, *, needed: bool = True, timeout_s: float | None = None) -> None:
+            super().__init__(bundle, needed=False, timeout_s=timeout_s)
+
+    loading.Probe = Unneeded  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        loading.Probe = Probe  # type: ignore[misc]
 
 
 def vectors_by_text(engine: SearchEngine) -> tuple[dict[str, FloatVector], list[str]]:
