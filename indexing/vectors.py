@@ -178,11 +178,12 @@ class VectorStore:
     def _keys(self) -> KeyTable:
         """Read and sort the keys when they are first asked for: searching needs none."""
         if self._table is None:
-            self._table = KeyTable()
+            table = KeyTable()
             if self._segments:
                 files = [(self._folder / f"{segment.name}.keys", segment.count) for segment in self._segments]
                 parts = [storage.map_array(path, KEY, (count,)) for path, count in files]
-                self._table.add(np.concatenate(parts), first_row=0)
+                table.add(np.concatenate(parts), first_row=0)
+            self._table = table  # only now: half of it would say of stored texts that they are new
         return self._table
 
     def _attach(self, segment: Segment) -> None:

@@ -244,8 +244,8 @@ def _verify_file(digest: Callable[[Path], FileDigest], path: Path, expected: Fil
     actual = digest(path)
     if actual != expected:
         raise ArtifactCorrupt(
-            f"{path} was altered: SHA-256 is {actual.sha256[:16]}..., the manifest says {expected.sha256[:16]}...; rebuild "
-            "with: shortlist build, or go back with: shortlist rollback"
+            f"{path} was altered: SHA-256 is {actual.sha256[:16]}..., the manifest says {expected.sha256[:16]}...; "
+            "rebuild with: shortlist build, or go back with: shortlist rollback"
         )
 
 

@@ -262,7 +262,8 @@ class SearchEngine(Serving):
         Raises:
             SourceDataError: Naming the products that break the rules; nothing was written.
             VectorError: Naming the products whose vectors cannot be indexed or are missing; nothing was written.
-            ConfigError: ``vectors`` for a bundle that has an encoder of its own; nothing was written.
+            ConfigError: ``vectors`` for a bundle that has an encoder of its own, or of another dimension than those of
+                a version that was published since; nothing was written.
             StorageFull, StorageError: Nothing was written. BuildLocked: other writers held the journal for too long.
             CommitUncertain: The products will show, but may not survive a power cut; upsert them again to be sure.
             ArtifactError: The journal on disk is not what it was.

@@ -7,11 +7,13 @@ others have written, under the journal's lock, so that all processes apply the s
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from indexing.errors import ArtifactCorrupt, FingerprintMismatch, VectorError
+from indexing.errors import ArtifactCorrupt, ConfigError, FingerprintMismatch, VectorError
 from indexing.types import FloatMatrix, FloatVector
 from indexing.vectors import check_vectors
 from retrieval.delta_products import checked, fitted
+from retrieval.fingerprint import Fingerprint
 from retrieval.records import Product
+from shortlist.bundle import VERSIONS, live_version, read_manifest
 from shortlist.generation import Generation
 from shortlist.living.journal import Journal, Position, Record
 from shortlist.living.layers import Layers
@@ -105,6 +107,7 @@ def upsert(
     journal = Journal(generation.bundle.root)
     with journal.writing(f"upsert {len(taken)} products") as writer:
         latest = followed(generation)
+        _require_fitting_live(latest)
         if latest is not generation:  # others have written while texts were encoded here
             fitting = fitted(taken, latest.living.layers.kinds)
             resolved = _reconciled(latest, fitting, resolved)
@@ -155,6 +158,20 @@ def checked_ids(product_ids: Sequence[str]) -> tuple[str, ...]:
 
 
 # --- inside -----------------------------------------------------------------------------------------------------------
+
+
+def _require_fitting_live(generation: Generation) -> None:
+    """Refuse brought vectors that the live version, which another process published since, could not show."""
+    source, bundle = generation.living.source, generation.bundle
+    live, _ = live_version(bundle.root)
+    if not source.brought or live == generation.version:
+        return
+    manifest = read_manifest(bundle.root / VERSIONS / live)
+    if manifest.encoder is None and Fingerprint(manifest.fingerprint).product_side.digest != source.tower:
+        raise ConfigError(
+            f"{live} is live by now and has vectors of dimension {manifest.vectors['dim']}, these have "
+            f"{source.store.dim} and could not be shown there; call engine.reload() first"
+        )
 
 
 def _applied(generation: Generation, record: Record) -> Generation:

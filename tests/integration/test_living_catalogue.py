@@ -510,3 +510,17 @@ def test_a_version_that_cannot_show_what_was_upserted_since_is_not_gone_back_to(
     with pytest.raises(FingerprintMismatch, match=r"holds vectors that are not those of .*'v9'.*upsert these products"):
         rollback(brought)
     assert SearchEngine.open(brought).product_count == 6
+
+
+def test_brought_vectors_that_the_live_version_could_not_show_are_refused_before_they_are_written(
+    brought: Path, tmp_path: Path
+):
+    engine = SearchEngine.open(brought)
+    engine.upsert([Product("v8", "title 8")], vectors=unit(0))
+    build_brought(tmp_path, np.ascontiguousarray(np.pad(unit(*range(5)), ((0, 0), (0, 2)))))
+    with pytest.raises(
+        ConfigError, match=r"is live by now and has vectors of dimension 6, these have 4.*reload\(\) first"
+    ):
+        engine.upsert([Product("v9", "title 9")], vectors=unit(0))
+    assert Journal(brought).last_seq() == 1
+    assert SearchEngine.open(brought).product_count == 5

@@ -202,8 +202,9 @@ def test_truncated_keys_are_noticed_when_they_are_read(filled, tmp_path):
     path = tmp_path / "a=b, c" / "segment-000002.keys"
     path.write_bytes(path.read_bytes()[:-1])
     store = VectorStore.open(tmp_path / "a=b, c", dim=8)
-    with pytest.raises(ArtifactCorrupt, match=r"expected 224 bytes .* in .*segment-000002\.keys, found 223"):
-        store.find([b"a" * 16])
+    for _ in range(2):  # the second time as well: nothing half read may say that a stored text is new
+        with pytest.raises(ArtifactCorrupt, match=r"expected 224 bytes .* in .*segment-000002\.keys, found 223"):
+            store.find([b"a" * 16])
 
 
 @pytest.mark.parametrize("suffix", [".f32", ".keys"])
