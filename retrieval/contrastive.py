@@ -20,7 +20,7 @@ from indexing.errors import VectorError
 from retrieval.adapters import low_rank
 from retrieval.bars import bar
 from retrieval.checkpoint import Checkpoint, Resumed
-from retrieval.config import Backend, ContrastiveConfig, EncoderConfig, Precision, RuntimeConfig
+from retrieval.config import Backend, EncoderConfig, Precision, RuntimeConfig
 from retrieval.dev import DevSet, dev_set, split_queries
 from retrieval.encoder import DualEncoder
 from retrieval.folder import require_empty, write_model_folder
@@ -33,6 +33,7 @@ from retrieval.records import Judgment, Query
 from retrieval.runtime import choose_device, has_bf16
 from retrieval.stopping import DevPoint, EarlyStopping
 from retrieval.tower import read_settings
+from retrieval.training_config import ContrastiveConfig
 
 logger = logging.getLogger(__name__)
 

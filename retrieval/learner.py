@@ -8,13 +8,13 @@ import numpy as np
 from indexing.errors import EnvironmentProblem, VectorError
 from indexing.types import IntVector
 from retrieval.batches import RoleTokenizer, TokenRow
-from retrieval.config import ContrastiveConfig
 from retrieval.encoder import DualEncoder
 from retrieval.gradcache import Alone, Group, Side, cached_backward
 from retrieval.infonce import info_nce
 from retrieval.noise import QueryNoise, agreement
 from retrieval.pairs import PairBatch, TrainingPairs
 from retrieval.runtime import autocast
+from retrieval.training_config import ContrastiveConfig
 
 if TYPE_CHECKING:
     import torch

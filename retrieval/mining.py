@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from indexing.types import FloatVector
-from retrieval.config import MiningConfig
+from retrieval.training_config import MiningConfig
 from retrieval.words import words
 
 SPARE = 4

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from indexing.errors import SourceDataError
 from indexing.types import IntVector
-from retrieval.config import Weighting
 from retrieval.records import Judgment, Query
+from retrieval.training_config import Weighting
 
 BoolMatrix = npt.NDArray[np.bool_]
 
@@ -188,11 +188,7 @@ def training_pairs(
 
     named = _name_products([each.product_id for each in readable], product_texts, variants or {})
     keyed = [(row_of_query[each.query_id], each) for each in readable]
-    grades: dict[int, int] = {}
-    for query, judgment in keyed:
-        if judgment.grade >= min_grade:
-            key = query * len(named.rows) + named.rows[product_texts[judgment.product_id]]
-            grades[key] = max(judgment.grade, grades.get(key, 0))
+    grades = _grades([(query, each) for query, each in keyed if each.grade >= min_grade], product_texts, named)
     weighted = np.array(sorted(grades), dtype=np.int64)
     shares = [grades[key] / highest if weighting is Weighting.graded else 1.0 for key in weighted.tolist()]
     positive_of, product_of = np.divmod(weighted, len(named.rows))
@@ -244,6 +240,17 @@ def _name_products(product_ids: Sequence[str], product_texts: Mapping[str, str],
 def _group_name(product_id: str, text: str, variants: Mapping[str, str]) -> str:
     # A text cannot be a group's name by accident: the two kinds of name start differently.
     return f"variant {variants[product_id]}" if product_id in variants else f"text {text}"
+
+
+def _grades(
+    positive: Sequence[tuple[int, Judgment]], product_texts: Mapping[str, str], named: _Named
+) -> dict[int, int]:
+    """Return the key of every pair of a query and a product text, with the highest of its grades."""
+    grades: dict[int, int] = {}
+    for query, judgment in positive:
+        key = query * len(named.rows) + named.rows[product_texts[judgment.product_id]]
+        grades[key] = max(judgment.grade, grades.get(key, 0))
+    return grades
 
 
 def _known(

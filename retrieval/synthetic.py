@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from indexing.errors import SourceDataError
 from indexing.types import IntVector
-from retrieval.config import SyntheticConfig
 from retrieval.noise import QueryNoise
 from retrieval.records import Product
+from retrieval.training_config import SyntheticConfig
 from retrieval.words import words
 
 Fact = tuple[str, str]

@@ -13,22 +13,20 @@ from rerank.config import ConfidenceConfig, CrossEncoderConfig, CrossEncoderTrai
 from retrieval.config import (
     BeirCatalog,
     CatalogConfig,
-    ContrastiveConfig,
     ConvexConfig,
     EncoderConfig,
     EsciCatalog,
     FusionConfig,
     IcecatCatalog,
     LexicalConfig,
-    MiningConfig,
     RrfConfig,
     RuntimeConfig,
-    SyntheticConfig,
     TabularCatalog,
     TextConfig,
     WandsCatalog,
     ZscoreConfig,
 )
+from retrieval.training_config import ContrastiveConfig, MiningConfig, SyntheticConfig
 from shortlist.cost import CostConfig, CostSweepConfig
 
 

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from indexing.errors import ArtifactCorrupt, ConfigError, EnvironmentProblem, SourceDataError, StorageError, VectorError
 from retrieval import contrastive
-from retrieval.config import ContrastiveConfig, EncoderConfig, Precision, RuntimeConfig, TextConfig
+from retrieval.config import EncoderConfig, Precision, RuntimeConfig, TextConfig
 from retrieval.contrastive import train_retriever
 from retrieval.encoder import DualEncoder
 from retrieval.fingerprint import tower_fingerprint
@@ -20,6 +20,7 @@ from retrieval.learner import Learner
 from retrieval.pairs import training_pairs
 from retrieval.records import Judgment, Query
 from retrieval.renderings import renderings
+from retrieval.training_config import ContrastiveConfig
 
 RUNTIME = RuntimeConfig(device="cpu", threads=1)
 RECIPE = ContrastiveConfig(

@@ -13,7 +13,8 @@ from safetensors.numpy import load_file
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from retrieval.config import ContrastiveConfig, EncoderConfig, Precision, RuntimeConfig
+from retrieval.config import (EncoderConfig, Precision, RuntimeConfig)
+from retrieval.training_config import (ContrastiveConfig)
 from retrieval.contrastive import train_retriever
 from retrieval.records import Judgment, Query
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from retrieval.config import ContrastiveConfig
 from retrieval.contrastive import train_retriever
 from retrieval.renderings import renderings
+from retrieval.training_config import ContrastiveConfig
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.curves import curves, draw
 from shortlist.jobs.train.ground import LEARN, TUNE

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from indexing.errors import SourceDataError
-from retrieval.config import Weighting
 from retrieval.pairs import training_pairs
 from retrieval.records import Judgment, Query
+from retrieval.training_config import Weighting
 
 TEXTS = {"m1": "red mouse", "m2": "blue mouse", "m3": "red mouse", "s1": "sofa", "s2": "couch", "k1": "keyboard"}
 QUERIES = [Query("q1", "mouse"), Query("q2", "couch"), Query("q3", "mouse"), Query("q4", "nothing")]

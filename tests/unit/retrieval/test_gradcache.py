@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from retrieval import gradcache
-from retrieval.config import ContrastiveConfig, EncoderConfig, Precision, RuntimeConfig, Weighting
+from retrieval.config import EncoderConfig, Precision, RuntimeConfig
 from retrieval.encoder import DualEncoder
 from retrieval.gradcache import Alone, Side, cached_backward
 from retrieval.infonce import info_nce
 from retrieval.learner import STEP_SEEDS, Learner
 from retrieval.noise import QueryNoise, agreement
 from retrieval.pairs import training_pairs
+from retrieval.training_config import ContrastiveConfig, Weighting
 
 COMBINATIONS = list(itertools.product(Weighting, (0.0, 0.5, 1.0), ([], [8, 16]), (0, 2), (0.0, 0.7), (False, True)))
 

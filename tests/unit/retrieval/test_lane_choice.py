@@ -9,10 +9,11 @@ import pytest
 
 from indexing.errors import EnvironmentProblem
 from rerank.config import CrossEncoderTrainerConfig
-from retrieval.config import Backend, ContrastiveConfig, Precision, RuntimeConfig
+from retrieval.config import Backend, Precision, RuntimeConfig
 from retrieval.lanes import choice
 from retrieval.lanes.choice import choose_backend, settle_precision
 from retrieval.lanes.lane import LaneInput, dense_batch
+from retrieval.training_config import ContrastiveConfig
 
 ZEN4 = "flags : fpu avx512_bf16 avx512_vnni\n"
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from retrieval.config import MiningConfig
 from retrieval.mining import Candidates, Labels, Miner, MiningReport, mine, wilson
+from retrieval.training_config import MiningConfig
 
 TEXTS = {
     "p1": "red wireless mouse",

@@ -37,6 +37,7 @@ def test_numbers_model_numbers_short_words_and_first_letters_stay(seed):
     rng = np.random.default_rng(seed)
     assert misspell("mdx7000", rng) == "mdx7000"
     assert misspell("led 12", rng) == "led 12"
+    assert misspell("wxyz7000 7000wxyz", rng) == "wxyz7000 7000wxyz"
     changed = misspell("mdx7000 drill", rng)
     assert changed.startswith("mdx7000 d")
     assert re.sub(r"\D", "", misspell("delta faucet 33 gallon 7", rng)) == "337"

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from indexing.errors import SourceDataError
-from retrieval.config import SyntheticConfig
 from retrieval.records import Product
 from retrieval.synthetic import (
     FactIndex,
@@ -17,6 +16,7 @@ from retrieval.synthetic import (
     find_synonyms,
     synthesise,
 )
+from retrieval.training_config import SyntheticConfig
 from retrieval.words import words
 
 PLAIN = {"noise_share": 0.0, "synonym_share": 0.0, "shuffle_share": 0.0, "per_product": 9}
@@ -63,6 +63,15 @@ def test_the_mask_is_what_a_scan_over_all_products_finds(tiny_products):
             assert found[number, place] == any(wanted <= facts for wanted in same_text)
     assert found.any()
     assert not found.all()
+
+
+def test_a_text_made_from_several_facts_is_answered_by_what_has_any_of_them(tiny_products):
+    by_colour = SyntheticQuery("red", "title", "0001", frozenset({("colour", "red")}))
+    by_word = SyntheticQuery("red", "title", "0055", frozenset({("word", "shoes")}))
+    names = ["0001", "0055", "0000"]  # a red mouse, black shoes, a black mouse
+    for queries in ([by_colour, by_word], [by_word, by_colour]):
+        mask = TemplateMask(FactIndex(tiny_products), queries)
+        assert mask(["red"], names).tolist() == [[True, True, False]]
 
 
 def test_a_query_that_is_not_ours_masks_nothing(tiny_products):
