@@ -2,7 +2,7 @@
 
 ``python -m tools.bench.speed.growth STEP --count N --folder DIR --out FILE`` writes one JSON document: seconds, memory.
 The catalogue is made up: 12 words a product, drawn with Zipf's weights (1 / rank) from 30,000 made-up words of two to
-four syllables, about 40 tokens; vectors of 384 dimensions around 256 centres (`jobs._inputs.clustered_vectors`).
+four syllables, 37 tokens on average; vectors of 384 dimensions around 256 centres (`jobs._inputs.clustered_vectors`).
 """
 
 import argparse

@@ -32,7 +32,7 @@ def rows_not_run(count: int) -> tuple[Row, ...]:
     )
     return tuple(
         Row(
-            job=f"{job} {count:,} products of 40 tokens, bf16, GPU",
+            job=f"{job} {count:,} products of 37 tokens, bf16, GPU",
             compared=compared,
             target=target,
             not_run=ABSENT,
@@ -65,7 +65,7 @@ def measured(options: Options, count: int, *, device: str, name: str) -> Measure
         Row(job=one.job, compared=one.compared, target=one.target, ours=ours, peer=theirs, work=count, per="products"),
         Row(job=two.job, compared=two.compared, target=two.target, ours=ours),
     )
-    note = f"{count:,} made-up texts as in `growth`, about 40 tokens each, seed {options.seed}; tokenisation included."
+    note = f"{count:,} made-up texts as in `growth`, seed {options.seed}; tokenisation included."
     return Measurement(name=NAME, rows=rows, threads=options.threads, device=name, noise=watch.noise(), notes=(note,))
 
 

@@ -35,7 +35,7 @@ def measure(options: Options) -> Measurement:
     rows = tuple(row for size in sizes for row in rows_of(size, pieces[size]))
     kinds = ", ".join(f"{size:,}: {pieces[size]['build']['index']['kind']}" for size in sizes)
     notes = (
-        f"made-up catalogue of 12 words a product, about 40 tokens, and vectors of 384 dimensions around 256 centres, "
+        f"made-up catalogue of 12 words a product, 37 tokens on average, vectors of 384 dimensions around 256 centres, "
         f"seed {options.seed}. Encoding is that of the real default model, up to "
         f"{options.number('growth.encoded', ENCODED):,} products. Building is everything but the encoding, which the "
         f"catalogue's own vectors stand in for; index=auto unless said, which chose {kinds}. A search asks words and "
