@@ -14,7 +14,7 @@ import numpy as np
 
 from indexing.checks import check_vectors
 from indexing.keys import KEY_BYTES, key_array
-from indexing.types import FloatMatrix, FloatVector, IntVector, Vectors
+from indexing.types import BoolVector, FloatMatrix, FloatVector, IntVector, Vectors
 
 _BLOCK_ROWS = 65_536  # 100 MB of 384 dimensions at a time
 
@@ -25,44 +25,72 @@ class DistinctRows:
 
     Attributes:
         numbers: Number of each row's vector, int64 [n].
-        members: All rows, those of one number together and in tie order, int64 [n].
-        starts: Where the rows of each number begin in ``members``, int64 [u + 1].
+        members: All rows, those of one number together and in tie order, int64 [n]; ``numbers`` itself where every row
+            has a vector of its own.
+        starts: Where the rows of each number begin in ``members``, int64 [u + 1]; empty where every row has its own.
+        repeated: Which numbers stand for several rows, bool [u]; empty where none does.
     """
 
     numbers: IntVector
     members: IntVector
     starts: IntVector
+    repeated: BoolVector
 
     @classmethod
     def of(cls, numbers: IntVector, *, tie_rank: IntVector | None) -> Self:
         """Group rows by number; within a group the lower ``tie_rank`` (int64 [n]; default: row) comes first."""
         rows = np.arange(len(numbers), dtype=np.int64)
+        if np.array_equal(numbers, rows):
+            return cls(numbers, numbers, starts=np.empty(0, np.int64), repeated=np.empty(0, np.bool_))
         ties = rows if tie_rank is None else tie_rank
         sizes = np.bincount(numbers)
         starts = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
-        return cls(numbers=numbers, members=np.lexsort((rows, ties, numbers)), starts=starts)
+        return cls(numbers, np.lexsort((rows, ties, numbers)), starts=starts, repeated=sizes > 1)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every row has a vector of its own, so that a number is a row."""
+        return self.members is self.numbers
 
     @property
     def count(self) -> int:
         """Number of distinct vectors u."""
-        return len(self.starts) - 1
+        return len(self.numbers) if self.is_plain else len(self.starts) - 1
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the arrays, each counted once."""
+        own = (self.numbers, self.starts, self.repeated) + (() if self.is_plain else (self.members,))
+        return sum(part.nbytes for part in own)
 
     def first_rows(self, numbers: IntVector) -> IntVector:
         """Return one row that holds each of these vectors, int64 [m]."""
-        return self.members[self.starts[numbers]]
+        return numbers if self.is_plain else self.members[self.starts[numbers]]
 
-    def expand(self, numbers: IntVector, scores: FloatVector, *, k: int) -> tuple[IntVector, FloatVector]:
+    def holding(self, eligible: BoolVector) -> BoolVector:
+        """Return which vectors some eligible row holds, bool [u]."""
+        if self.is_plain:
+            return eligible
+        held = np.zeros(self.count, dtype=np.bool_)
+        held[self.numbers[eligible]] = True
+        return held
+
+    def expand(self, numbers: IntVector, scores: FloatVector, *, k: int | None) -> tuple[IntVector, FloatVector]:
         """Return the rows of these vectors, the first ``k`` of each at most, and the score of each row.
 
         Args:
             numbers: Distinct numbers, int64 [m].
             scores: Score of each, float32 [m].
-            k: More rows of one vector than this can never be wanted.
+            k: More rows of one vector than this can never be wanted; ``None`` for all of them.
 
         Returns:
             Rows int64 [r] and scores float32 [r], r >= m.
         """
-        sizes = np.minimum(self.starts[numbers + 1] - self.starts[numbers], k)
+        if self.is_plain or not self.repeated[numbers].any():
+            return self.first_rows(numbers), scores
+        sizes = self.starts[numbers + 1] - self.starts[numbers]
+        if k is not None:
+            sizes = np.minimum(sizes, k)
         ends = np.cumsum(sizes)
         within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - sizes, sizes)
         return self.members[np.repeat(self.starts[numbers], sizes) + within], np.repeat(scores, sizes)

@@ -11,8 +11,13 @@ Source: ``index_write.cpp`` and ``index_read.cpp`` of FAISS 1.15. All numbers ar
 IxFI   header, codes [float32]                                                                    exact, inner product
 IHNf   header, probabilities [float64], neighbours per level [int32], levels [int32], offsets [int64], neighbours
        [int32], five int32 (entry point, highest level, two widths, one unused), then an index: IxFI
-IwSq   lists, a scalar quantiser (type, range: two int32, a float32; dimension, code size; trained [float32]), code
-       size, whether residuals, inverted lists
+IHNs   as IHNf, over an index IxSQ
+IxSQ   header, a scalar quantiser (type, range: two int32, a float32; dimension, code size; trained [float32]), codes
+       [byte]
+IwSq   lists, a scalar quantiser, code size, whether residuals, inverted lists
+Iwrq   lists, dimension and code size (int64), metric (int32); code size (int64), whether residuals, bits of the query
+       (two bytes), inverted lists: RaBitQ with one bit
+Iwrr   as Iwrq, with the number of bits (int64) behind the metric
 IwPQ   lists, whether residuals, code size, a product quantiser (dimension, parts, bits; centroids [float32]), inverted
        lists
 lists  header, number of lists, probes, then an index (the centroids): IxFI; a map: one byte 0 and [int64] of none
@@ -32,6 +37,8 @@ from indexing.errors import ArtifactCorrupt, ArtifactUntrusted
 
 INNER_PRODUCT = 0  # faiss.METRIC_INNER_PRODUCT
 EIGHT_BITS = 0  # faiss.ScalarQuantizer.QT_8bit
+MOST_BITS = 9  # FAISS's RaBitQ takes 1 to 9
+_GRAPHS = {b"IHNf": b"IxFI", b"IHNs": b"IxSQ"}  # a graph -> what lies below it
 _MOST_DIM = 1 << 20  # no encoder is near it, and products with it stay far from 64 bits
 
 
@@ -49,7 +56,7 @@ def check_faiss_file(path: Path, fourcc: bytes) -> Header:
 
     Args:
         path: A file whose digest was checked.
-        fourcc: The type that is expected: ``IxFI``, ``IHNf``, ``IwSq`` or ``IwPQ``.
+        fourcc: The type that is expected: ``IxFI``, ``IHNf``, ``IHNs``, ``IwSq``, ``IwPQ``, ``Iwrq`` or ``Iwrr``.
 
     Raises:
         ArtifactUntrusted: If the file, or an index or a list inside it, is of another type than is written here.
@@ -60,6 +67,17 @@ def check_faiss_file(path: Path, fourcc: bytes) -> Header:
         header = walk.index(fourcc)
         walk.end()
     return header
+
+
+def rabitq_bytes(dim: int, bits: int) -> int:
+    """Return the bytes of a RaBitQ code (``RaBitQuantizer::compute_code_size`` of FAISS 1.15).
+
+    A bit per dimension and two float32; with several bits a third float32, the further bits, and two float32 for them.
+    """
+    signs = -(-dim // 8)
+    if bits == 1:
+        return signs + 2 * 4
+    return signs + 3 * 4 + -(-dim * (bits - 1) // 8) + 2 * 4
 
 
 class _Walk:
@@ -76,21 +94,23 @@ class _Walk:
         header = self.header()
         if expected == b"IxFI":
             self.array(4, count=header.count * header.dim)
-        elif expected == b"IHNf":
-            self.graph(header)
+        elif expected == b"IxSQ":
+            self.array(1, count=header.count * self.scalar_quantiser(header))
+        elif expected in _GRAPHS:
+            self.graph(header, _GRAPHS[expected])
         else:
             self.lists(header, expected)
         return header
 
-    def graph(self, header: Header) -> None:
-        """Pass the graph of IHNf and the vectors below it."""
+    def graph(self, header: Header, storage: bytes) -> None:
+        """Pass a graph and the vectors, or their codes, below it."""
         self.array(8)
         self.array(4)
         self.array(4, count=header.count)
         self.array(8, count=header.count + 1)
         self.array(4)
         self.skip(5 * 4)
-        self.same(self.index(b"IxFI"), header)
+        self.same(self.index(storage), header)
 
     def lists(self, header: Header, kind: bytes) -> None:
         """Pass what follows the header of an inverted file."""
@@ -102,19 +122,38 @@ class _Walk:
         self.array(8, count=0)
         if kind == b"IwPQ":
             self.skip(1)
-        code_bytes = self.product_codes(header) if kind == b"IwPQ" else self.scalar_codes(header)
+            code_bytes = self.product_codes(header)
+        elif kind == b"IwSq":
+            code_bytes = self.stated(self.scalar_quantiser(header), flags=1)
+        else:
+            code_bytes = self.stated(self.rabitq(header, several_bits=kind == b"Iwrr"), flags=2)
         self.inverted(lists, code_bytes, header.count)
 
-    def scalar_codes(self, header: Header) -> int:
+    def stated(self, size: int, *, flags: int) -> int:
+        """Pass the bytes of a code as inverted lists state them once more, and so many bytes of flags."""
+        (stated,) = self.numbers("<q")
+        self.skip(flags)
+        self.require(stated == size, f"codes of {stated} and of {size} bytes")
+        return size
+
+    def rabitq(self, header: Header, *, several_bits: bool) -> int:
+        """Pass what RaBitQ is trained to, which is nothing; return the bytes of a code.
+
+        Its metric is that of the index, and the bytes of a code follow from dimension and bits.
+        """
+        dim, size, metric = self.numbers("<qqi")
+        bits = self.numbers("<q")[0] if several_bits else 1
+        fits = dim == header.dim and metric == header.metric and 1 <= bits <= MOST_BITS
+        self.require(fits and size == rabitq_bytes(dim, bits), f"codes of {size} bytes, {dim} numbers with {bits} bits")
+        return size
+
+    def scalar_quantiser(self, header: Header) -> int:
         """Pass a scalar quantiser of eight bits; return the bytes of a code."""
         kind, _, _, dim, size = self.numbers("<iifqq")
         self.require(
             kind == EIGHT_BITS and dim == header.dim == size, f"codes of type {kind}, {dim} numbers, {size} bytes"
         )
         self.array(4, count=2 * header.dim)
-        (stated,) = self.numbers("<q")
-        self.skip(1)
-        self.require(stated == size, f"codes of {stated} and of {size} bytes")
         return size
 
     def product_codes(self, header: Header) -> int:

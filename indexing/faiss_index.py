@@ -1,26 +1,27 @@
 """Approximate search with exact answers on what was retrieved: FAISS proposes, the exact vectors decide.
 
-What FAISS returns is scored again, row by row, on the exact vectors, so that scores are the same for every kind of
-index, every batch size and every number of threads. When the cut falls among rows that score the same, more are
-fetched until the score drops, and the tie rank decides.
+How FAISS is asked is in `indexing.proposals`, what becomes of its answer in `indexing.refine`, and what a filter
+changes in `indexing.filtered`.
 """
 
 import logging
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from indexing import faiss_kinds, storage
+from indexing import faiss_io, faiss_kinds, storage
 from indexing.auto import choose_index
 from indexing.checks import check_search, check_tie_rank
 from indexing.config import AutoConfig, IndexConfig
 from indexing.distinct import DistinctRows, number_vectors
 from indexing.errors import ArtifactCorrupt, VectorError
-from indexing.exact import ExactIndex, best_first, empty_neighbors, score_rows
+from indexing.exact import ExactIndex, empty_neighbors
+from indexing.faiss_kinds import Plan
+from indexing.filter_plan import FilterPlan
+from indexing.filtered import FilteredSearch
 from indexing.forks import claim_threads
 from indexing.index_record import (
     INDEX_FILE,
@@ -31,29 +32,13 @@ from indexing.index_record import (
     verify_files,
     write_record,
 )
+from indexing.proposals import Proposer
+from indexing.refine import SLACK, Refiner
 from indexing.storage import FileDigest
 from indexing.threads import keep_budget, set_budget
-from indexing.types import BoolVector, FloatMatrix, FloatVector, IntVector, Neighbors, Vectors
-
-_SLACK = 16  # fetched beyond k, so that the drop after the k-th score is nearly always seen in the first round
-# FAISS's float32 sums differ from `score_rows` by up to 1.2e-7 row by row and 6.6e-7 as a matrix product (measured: 90
-# queries, 19,406 unit vectors of 384 dimensions). Ten times that costs no second round where vectors differ at all.
-_TOLERANCE = 1e-5
-# Above queries * dim = 128,000 FAISS 1.15 sums by matrix product, and a query's scores depend on its batch. Quantised
-# kinds must not see that when they choose lists; half the limit also leaves room for another default.
-_BATCH_FLOATS = 64_000
-_FLAT_BATCH = 1024  # an exact index may: the tolerance covers it, and the matrix product is many times faster
+from indexing.types import BoolVector, FloatMatrix, IntVector, Neighbors, Vectors
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Proposal:
-    """What FAISS answered to one query: scores float32 [p], best first, and distinct numbers int64 [p]."""
-
-    scores: FloatVector
-    numbers: IntVector
-    is_all: bool  # every vector was asked for: there is nothing more to fetch
 
 
 class FaissIndex:
@@ -72,12 +57,11 @@ class FaissIndex:
         tie_rank: IntVector | None,
     ) -> None:
         """Take the parts; call `build_index` or `open_index` instead."""
-        self._index = index
         self._record = record
-        self._distinct = distinct
-        self._vectors = vectors
-        self._tie_rank = tie_rank
+        self._proposer = Proposer.of(index, record.plan)
+        self._refiner = Refiner(vectors, distinct, tie_rank, is_exact=record.plan.is_exact)
         self._exact = ExactIndex(vectors, tie_rank=tie_rank)
+        self._filtered = FilteredSearch(self._proposer, self._refiner, self._exact)
 
     @property
     def count(self) -> int:
@@ -100,17 +84,14 @@ class FaissIndex:
         For an index of which only one row in ``factor`` may be returned: the beam of a graph counts every vector it
         passes, and FAISS 1.15 does not widen it when more rows are asked for.
         """
-        parameters = self._record.plan.parameters
-        if "ef_search" not in parameters:
+        if self._record.plan.effort != "ef_search":
             return self
-        return self.tuned(ef_search=math.ceil(parameters["ef_search"] * factor))
+        return self._searching(faiss_kinds.widened(self._record.plan, factor))
 
     @property
     def size_bytes(self) -> int:
         """Bytes that it takes in memory: the FAISS index, and which rows hold which vector."""
-        distinct = self._distinct
-        numbering = (distinct.numbers, distinct.members, distinct.starts)
-        return faiss_kinds.size_bytes(self._index) + sum(part.nbytes for part in numbering)
+        return faiss_io.size_bytes(self._proposer.index) + self._refiner.distinct.size_bytes
 
     def tuned(self, **parameters: int | float) -> "FaissIndex":
         """Return the same index searched with other parameters; it shares everything with this one.
@@ -121,8 +102,11 @@ class FaissIndex:
         Raises:
             ValueError: If the kind has no such parameter to search by, or a value is below 1.
         """
-        record = replace(self._record, plan=faiss_kinds.tuned(self._record.plan, parameters))
-        return FaissIndex(self._index, record, self._distinct, vectors=self._vectors, tie_rank=self._tie_rank)
+        return self._searching(faiss_kinds.tuned(self._record.plan, parameters))
+
+    def filter_plan(self, eligible: int, *, k: int, queries: int = 1) -> FilterPlan:
+        """Say how queries are answered under a filter that lets through so many rows, at least 1."""
+        return self._filtered.plan(eligible, k=k, queries=queries)
 
     def search(self, queries: FloatMatrix, k: int, *, eligible: BoolVector | None = None) -> Neighbors:
         """Find ``k`` rows with the highest inner product for every query, by exact score among those retrieved.
@@ -133,7 +117,7 @@ class FaissIndex:
         Args:
             queries: float32 [q, d], finite, of any length.
             k: Rows wanted per query, at least 1; more than ``count`` leaves empty places.
-            eligible: Rows that may be returned, bool [n]; given, they are scanned exactly.
+            eligible: Rows that may be returned, bool [n]; `indexing.filter_plan` says how they are searched.
 
         Returns:
             Exactly ``k`` places per query, best first; empty places hold row -1 and score -inf. Equal scores are
@@ -146,21 +130,24 @@ class FaissIndex:
         """
         queries = check_search(queries, k, eligible, count=self.count, dim=self.dim)
         if eligible is not None:
-            return self._exact.search(queries, k, eligible=eligible)
+            return self._filtered.search(queries, k, eligible)
         claim_threads()
         keep_budget()
-        found = empty_neighbors(len(queries), k)
-        fetch = math.ceil(k * self._record.plan.refine_factor) + _SLACK
-        pending = list(range(len(queries)))
-        while pending:
-            fetch = min(fetch, self._distinct.count)
-            answers = self._ask(queries[pending], fetch)
-            pending = [
-                place
-                for place, proposal in zip(pending, answers, strict=True)
-                if not self._settle(found, place, queries[place], proposal)
-            ]
-            fetch *= 2
+        found, most = empty_neighbors(len(queries), k), self._refiner.distinct.count
+        fetch = math.ceil(k * self._record.plan.refine_factor) + SLACK
+        short = self._refiner.settle(
+            found,
+            range(len(queries)),
+            queries,
+            self._proposer.ask,
+            fetch=fetch,
+            most=most,
+            wanted=min(k, self.count),
+        )
+        for place in short:
+            _log.debug("the index proposed too few of %d rows; the query is answered by an exact scan", k)
+            answer = self._exact.search(queries[place : place + 1], k)
+            found.scores[place], found.rows[place] = answer.scores[0], answer.rows[0]
         return found
 
     def write(self, folder: Path) -> dict[str, FileDigest]:
@@ -170,40 +157,22 @@ class FaissIndex:
             StorageFull, StorageError: If a file exists or cannot be written; that file is not left behind.
         """
         storage.make_folder(folder)
-        numbers = self._distinct.numbers.astype("<i8", copy=False)
+        numbers = self._refiner.distinct.numbers.astype("<i8", copy=False)
         digests = {
-            INDEX_FILE: faiss_kinds.write(self._index, folder / INDEX_FILE),
+            INDEX_FILE: faiss_io.write(self._proposer.index, folder / INDEX_FILE),
             NUMBERS_FILE: storage.write_bytes(folder / NUMBERS_FILE, numbers),
         }
         return {**digests, RECORD_FILE: write_record(folder, self._record, digests)}
 
-    def _ask(self, queries: FloatMatrix, fetch: int) -> Iterator[_Proposal]:
-        """Yield what FAISS proposes for each query, at most ``fetch`` vectors."""
-        batch = _FLAT_BATCH if self._record.plan.kind == "flat" else max(1, _BATCH_FLOATS // self.dim)
-        parameters = faiss_kinds.search_parameters(self._record.plan)
-        for first in range(0, len(queries), batch):
-            scores, numbers = self._index.search(queries[first : first + batch], fetch, params=parameters)
-            for place in range(len(numbers)):
-                filled = numbers[place] >= 0
-                yield _Proposal(scores[place][filled], numbers[place][filled], fetch == self._distinct.count)
-
-    def _settle(self, found: Neighbors, place: int, query: FloatVector, proposal: _Proposal) -> bool:
-        """Fill in the answer to one query (float32 [d]); false when more must be fetched to be sure of it."""
-        k = found.rows.shape[1]
-        exact = score_rows(query, self._vectors.take(self._distinct.first_rows(proposal.numbers)))
-        rows, scores = self._distinct.expand(proposal.numbers, exact, k=k)
-        best = best_first(scores, rows, k=k, tie_rank=self._tie_rank)
-        if len(best) < min(k, self.count):
-            _log.debug("only %d of %d rows were retrieved; the query is answered by an exact scan", len(best), k)
-            answer = self._exact.search(query[np.newaxis], k)
-            found.scores[place], found.rows[place] = answer.scores[0], answer.rows[0]
-            return True
-        found.scores[place, : len(best)] = scores[best]
-        found.rows[place, : len(best)] = rows[best]
-        # The cut is clean when the last vector proposed lies clearly below those that tie at the k-th place.
-        last_in = proposal.scores[exact == scores[best[-1]]].min()
-        margin = _TOLERANCE * float(np.linalg.norm(query))
-        return proposal.is_all or bool(proposal.scores[-1] < last_in - margin)
+    def _searching(self, plan: Plan) -> "FaissIndex":
+        """Return the same index searched as ``plan`` says."""
+        return FaissIndex(
+            self._proposer.index,
+            replace(self._record, plan=plan),
+            self._refiner.distinct,
+            vectors=self._refiner.vectors,
+            tie_rank=self._refiner.tie_rank,
+        )
 
 
 def build_index(
@@ -294,5 +263,5 @@ def open_index(
         raise ArtifactCorrupt(f"{folder / NUMBERS_FILE} does not number {record.distinct} vectors; build it again")
     claim_threads()
     set_budget(threads)
-    index = faiss_kinds.read(folder / INDEX_FILE, record.plan.kind, count=record.distinct, dim=record.dim)
+    index = faiss_io.read(folder / INDEX_FILE, record.plan, count=record.distinct, dim=record.dim)
     return FaissIndex(index, record, DistinctRows.of(numbers, tie_rank=tie_rank), vectors=vectors, tie_rank=tie_rank)

@@ -1,20 +1,26 @@
-"""The four kinds of FAISS index that are built and read: their parameters, their construction, their files."""
+"""The kinds of FAISS index that are built and read: their parameters, their construction, how they are searched."""
 
 import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import faiss as _faiss
 import numpy as np
 
-from indexing import storage
-from indexing.config import FlatConfig, HnswConfig, IndexConfig, IvfPqConfig, IvfSq8Config
-from indexing.errors import ArtifactCorrupt, ConfigError
-from indexing.faiss_file import check_faiss_file
-from indexing.types import IntVector
+from indexing.config import (
+    DEFAULT_EF_SEARCH,
+    FlatConfig,
+    HnswConfig,
+    HnswSq8Config,
+    IndexConfig,
+    IvfPqConfig,
+    IvfRabitqConfig,
+    IvfSq8Config,
+)
+from indexing.errors import ConfigError
+from indexing.types import BoolVector, IntVector
 
 faiss: Any = _faiss  # its own stubs know half of its names
 Parameters: TypeAlias = Mapping[str, int | float]
@@ -28,30 +34,26 @@ _TRAIN_ROWS_PER_LIST = 64  # FAISS asks for 39 to 256 per centroid; recall did n
 _TRAIN_ROWS = 65_536  # 256 for each of the 256 centroids of a product quantiser; also what small catalogues train on
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    """How a kind looks on disk (first four bytes: ``index_write.cpp`` of FAISS 1.15), once read, and in its record."""
-
-    fourcc: bytes
-    class_name: str
-    parameters: frozenset[str]
-
-
+_GRAPH = frozenset({"links", "ef_construction", "ef_search", "seed"})
 _LISTS = frozenset({"lists", "probes", "refine_factor", "seed"})
 
 SEARCH_PARAMETERS: Mapping[str, frozenset[str]] = {
     "flat": frozenset(),
     "hnsw": frozenset({"ef_search"}),
+    "hnsw_sq8": frozenset({"ef_search", "refine_factor"}),
     "ivf_sq8": frozenset({"probes", "refine_factor"}),
     "ivf_pq": frozenset({"probes", "refine_factor"}),
+    "ivf_rabitq": frozenset({"probes", "refine_factor"}),
 }
 """Kind -> the parameters that may change after the build."""
 
-_FILES = {
-    "flat": _File(b"IxFI", "IndexFlatIP", frozenset()),
-    "hnsw": _File(b"IHNf", "IndexHNSWFlat", frozenset({"links", "ef_construction", "ef_search", "seed"})),
-    "ivf_sq8": _File(b"IwSq", "IndexIVFScalarQuantizer", _LISTS),
-    "ivf_pq": _File(b"IwPQ", "IndexIVFPQ", _LISTS | {"code_bytes"}),
+_PARAMETERS: Mapping[str, frozenset[str]] = {
+    "flat": frozenset(),
+    "hnsw": _GRAPH,
+    "hnsw_sq8": _GRAPH | {"refine_factor"},
+    "ivf_sq8": _LISTS,
+    "ivf_pq": _LISTS | {"code_bytes"},
+    "ivf_rabitq": _LISTS | {"bits"},
 }
 
 
@@ -60,7 +62,7 @@ class Plan:
     """What will be built.
 
     Attributes:
-        kind: ``flat``, ``hnsw``, ``ivf_sq8`` or ``ivf_pq``.
+        kind: ``flat``, ``hnsw``, ``hnsw_sq8``, ``ivf_sq8``, ``ivf_pq`` or ``ivf_rabitq``.
         parameters: Every parameter of build and search, resolved.
     """
 
@@ -72,12 +74,22 @@ class Plan:
         """How many times k are fetched before the exact scores decide; 1 where the index has the exact vectors."""
         return self.parameters.get("refine_factor", 1.0)
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether the index holds the vectors themselves, and not codes of them."""
+        return self.kind in ("flat", "hnsw")
+
+    @property
+    def effort(self) -> str:
+        """The parameter that trades recall for speed: ``ef_search`` or ``probes``; empty for a kind without one."""
+        return next((name for name in ("ef_search", "probes") if name in self.parameters), "")
+
 
 def plan(config: IndexConfig, *, count: int, dim: int) -> Plan:
     """Resolve what the configuration leaves open.
 
     Args:
-        config: One of the four kinds; ``auto`` must have been resolved before.
+        config: One of the kinds; ``auto`` must have been resolved before.
         count: Distinct vectors to be indexed, at least 1.
         dim: Their dimension.
 
@@ -87,11 +99,14 @@ def plan(config: IndexConfig, *, count: int, dim: int) -> Plan:
     match config:
         case FlatConfig():
             return Plan("flat", {})
-        case HnswConfig(links=links, ef_construction=ef_construction, ef_search=ef_search):
-            graph = {"links": links, "ef_construction": ef_construction, "ef_search": ef_search, "seed": config.seed}
-            return Plan("hnsw", graph)
+        case HnswConfig():
+            return Plan("hnsw", _graph(config))
+        case HnswSq8Config():
+            return Plan("hnsw_sq8", {**_graph(config), "refine_factor": config.refine_factor})
         case IvfSq8Config():
             return Plan("ivf_sq8", _inverted_lists(config, count))
+        case IvfRabitqConfig():
+            return Plan("ivf_rabitq", {**_inverted_lists(config, count), "bits": config.bits})
         case IvfPqConfig():
             if count < PQ_CENTROIDS:
                 raise ConfigError(
@@ -99,7 +114,7 @@ def plan(config: IndexConfig, *, count: int, dim: int) -> Plan:
                     f"use index=flat, which is exact and small at this size"
                 )
             return Plan("ivf_pq", {**_inverted_lists(config, count), "code_bytes": _code_bytes(config.code_bytes, dim)})
-    raise ConfigError(f"expected a flat, hnsw, ivf_sq8 or ivf_pq configuration, got {type(config).__name__}")
+    raise ConfigError(f"expected the configuration of one of {', '.join(_PARAMETERS)}, got {type(config).__name__}")
 
 
 def checked_plan(kind: str, parameters: Parameters) -> Plan:
@@ -108,7 +123,7 @@ def checked_plan(kind: str, parameters: Parameters) -> Plan:
     Raises:
         ValueError: If there is no such kind, or its parameters are others or not numbers.
     """
-    if kind not in _FILES or not isinstance(parameters, dict) or parameters.keys() != _FILES[kind].parameters:
+    if kind not in _PARAMETERS or not isinstance(parameters, dict) or parameters.keys() != _PARAMETERS[kind]:
         raise ValueError(f"no kind of index is {kind!r} with parameters {parameters}")
     for name, value in parameters.items():
         kinds = int | float if name == "refine_factor" else int
@@ -122,14 +137,19 @@ def construct(plan: Plan, *, dim: int) -> Any:  # noqa: ANN401 - faiss has no ty
     values, metric = plan.parameters, faiss.METRIC_INNER_PRODUCT
     if plan.kind == "flat":
         return faiss.IndexFlatIP(dim)
-    if plan.kind == "hnsw":
-        graph = faiss.IndexHNSWFlat(dim, values["links"], metric)
+    if plan.kind in ("hnsw", "hnsw_sq8"):
+        if plan.kind == "hnsw":
+            graph = faiss.IndexHNSWFlat(dim, values["links"], metric)
+        else:
+            graph = faiss.IndexHNSWSQ(dim, faiss.ScalarQuantizer.QT_8bit, values["links"], metric)
         graph.hnsw.efConstruction = values["ef_construction"]
         graph.hnsw.rng = faiss.RandomGenerator(values["seed"])
         return graph
     centroids = faiss.IndexFlatIP(dim)
     if plan.kind == "ivf_sq8":
         index = faiss.IndexIVFScalarQuantizer(centroids, dim, values["lists"], faiss.ScalarQuantizer.QT_8bit, metric)
+    elif plan.kind == "ivf_rabitq":
+        index = faiss.IndexIVFRaBitQ(centroids, dim, values["lists"], metric, True, values["bits"])
     else:
         index = faiss.IndexIVFPQ(centroids, dim, values["lists"], values["code_bytes"], 8, metric)
         _seed(index.pq.cp, values)
@@ -139,9 +159,9 @@ def construct(plan: Plan, *, dim: int) -> Any:  # noqa: ANN401 - faiss has no ty
 
 def training_rows(plan: Plan, *, count: int) -> IntVector | None:
     """Return which of ``count`` vectors to train on, in order, or ``None`` for a kind that needs no training."""
-    if "lists" not in plan.parameters:
+    if plan.is_exact:
         return None
-    size = max(_TRAIN_ROWS, _TRAIN_ROWS_PER_LIST * int(plan.parameters["lists"]))
+    size = max(_TRAIN_ROWS, _TRAIN_ROWS_PER_LIST * int(plan.parameters.get("lists", 0)))
     if count <= size:
         return np.arange(count, dtype=np.int64)
     generator = np.random.default_rng(int(plan.parameters["seed"]))
@@ -149,13 +169,40 @@ def training_rows(plan: Plan, *, count: int) -> IntVector | None:
 
 
 def search_parameters(plan: Plan) -> Any:  # noqa: ANN401 - faiss has no types
-    """Return what one search call needs; objects of its own, so that threads do not share a setting."""
+    """Return what search calls need; never changed once made, so threads may share it."""
     values = plan.parameters
-    if plan.kind == "hnsw":
+    if "ef_search" in values:
         return faiss.SearchParametersHNSW(efSearch=values["ef_search"])
     if "probes" in values:
         return faiss.SearchParametersIVF(nprobe=values["probes"])
     return None
+
+
+def widened(plan: Plan, factor: float) -> Plan:
+    """Return a plan whose search looks at ``factor`` times as many vectors; itself for a kind that sees all."""
+    values = plan.parameters
+    if "ef_search" in values:
+        return tuned(plan, {"ef_search": min(_MOST, math.ceil(values["ef_search"] * factor))})
+    if "probes" in values:
+        return tuned(plan, {"probes": int(min(values["lists"], math.ceil(values["probes"] * factor)))})
+    return plan
+
+
+def exhaustive(index: Any, plan: Plan, selector: Any) -> tuple[Any, Any]:  # noqa: ANN401 - faiss has no types
+    """Return the part of an index that compares a query with every selected vector or code, and how to ask it.
+
+    Whatever the filter, and wherever its rows lie: what is below a graph, all inverted lists, or the vectors.
+    """
+    if "ef_search" in plan.parameters:
+        return faiss.downcast_index(index.storage), faiss.SearchParameters(sel=selector)
+    if "probes" in plan.parameters:
+        return index, faiss.SearchParametersIVF(nprobe=plan.parameters["lists"], sel=selector)
+    return index, faiss.SearchParameters(sel=selector)
+
+
+def selecting(numbers: BoolVector) -> Any:  # noqa: ANN401 - faiss has no types
+    """Return a selector of the vectors that are true, bool [u]; it keeps the bitmap alive."""
+    return faiss.IDSelectorBitmap(np.packbits(numbers, bitorder="little"))
 
 
 def tuned(plan: Plan, parameters: Parameters) -> Plan:
@@ -173,62 +220,13 @@ def tuned(plan: Plan, parameters: Parameters) -> Plan:
     return Plan(plan.kind, {**plan.parameters, **parameters})
 
 
-def size_bytes(index: Any) -> int:  # noqa: ANN401 - faiss has no types
-    """Return how many bytes FAISS would write, which but for some allocator's slack is what it holds in memory."""
-    counted = [0]
-
-    def count(content: bytes) -> int:
-        counted[0] += len(content)
-        return len(content)
-
-    faiss.write_index(index, faiss.PyCallbackIOWriter(count))
-    return counted[0]
-
-
-def write(index: Any, path: Path) -> storage.FileDigest:  # noqa: ANN401 - faiss has no types
-    """Write an index through storage: FAISS's own writer reports success on a full disk.
-
-    Raises:
-        StorageFull, StorageError: Nothing is left behind.
-    """
-    with storage.writer(path) as file:
-        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
-    return file.digest
-
-
-def read(path: Path, kind: str, *, count: int, dim: int) -> Any:  # noqa: ANN401 - faiss has no types
-    """Read an index that `write` wrote; its digest must have been checked, since FAISS accepts most damaged files.
-
-    Raises:
-        ArtifactUntrusted: If the file is of a type that is never written here (some open other files by path).
-        ArtifactCorrupt: If FAISS refuses it, or it is not what ``kind``, ``count`` and ``dim`` say.
-    """
-    expected = _FILES[kind]
-    header = check_faiss_file(path, expected.fourcc)
-    if (header.count, header.dim) != (count, dim):
-        raise ArtifactCorrupt(
-            f"expected {count} vectors of dimension {dim} in {path}, found {header.count} of {header.dim}; "
-            "build the index again"
-        )
-    try:
-        index = faiss.read_index(str(path), faiss.IO_FLAG_READ_ONLY)  # owned, and of its own class already
-    except RuntimeError as error:
-        raise ArtifactCorrupt(f"FAISS cannot read {path}: {error}; build the index again") from error
-    found = (type(index).__name__, index.ntotal, index.d, index.metric_type)
-    wanted = (expected.class_name, count, dim, faiss.METRIC_INNER_PRODUCT)
-    if found != wanted:
-        raise ArtifactCorrupt(f"expected type, count, dim and metric {wanted} in {path}, found {found}; build it again")
-    return index
-
-
-def limit_reading(size_bytes: int) -> None:
-    """Let FAISS allocate no more than ``size_bytes`` for one array of a file it reads, nor loop over more parts.
-
-    For a process of its own: the limits hold for everybody in it, and FAISS says that setting them is not thread-safe.
-    Elsewhere `check_faiss_file` has held every length against the file already.
-    """
-    faiss.set_deserialization_vector_byte_limit(size_bytes)
-    faiss.set_deserialization_loop_limit(max(size_bytes, 1))
+def _graph(config: HnswConfig | HnswSq8Config) -> dict[str, int | float]:
+    return {
+        "links": config.links,
+        "ef_construction": config.ef_construction,
+        "ef_search": config.ef_search or DEFAULT_EF_SEARCH,
+        "seed": config.seed,
+    }
 
 
 def version() -> str:
@@ -236,7 +234,7 @@ def version() -> str:
     return str(faiss.__version__)
 
 
-def _inverted_lists(config: IvfSq8Config | IvfPqConfig, count: int) -> dict[str, int | float]:
+def _inverted_lists(config: IvfSq8Config | IvfPqConfig | IvfRabitqConfig, count: int) -> dict[str, int | float]:
     """Resolve lists and probes; see `indexing.config` for what the defaults were measured to give."""
     lists = max(1, min(config.lists or round(4 * math.sqrt(count)), count))
     if lists < config.lists:

@@ -231,9 +231,13 @@ class _StoredVectors:
             yield first, run if is_run else self._gather(wanted)
 
     def _gather(self, wanted: IntVector) -> FloatMatrix:
+        if len(self.parts) == 1:  # the first row of the first part is 0
+            return self.parts[0][wanted]
         gathered = np.empty((len(wanted), self.dim), dtype=np.float32)
-        part_of = np.searchsorted(self.firsts, wanted, side="right") - 1
-        for part in np.unique(part_of):
-            here = part_of == part
+        order = np.argsort(wanted)
+        ordered = wanted[order]
+        cuts = np.searchsorted(ordered, self.firsts)  # where the rows of each part begin
+        for part in np.flatnonzero(np.diff(cuts, append=len(wanted))).tolist():
+            here = order[cuts[part] : cuts[part + 1] if part + 1 < len(cuts) else None]
             gathered[here] = self.parts[part][wanted[here] - self.firsts[part]]
         return gathered

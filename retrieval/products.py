@@ -20,6 +20,7 @@ from indexing.errors import ArtifactCorrupt, ArtifactIncompatible, ArtifactNotFo
 from indexing.storage import FileDigest
 from indexing.types import BoolVector, IntVector
 from retrieval.filters import NUMBER, TEXT, Column, Condition, Filter, Filters, conjunctions, kind_of, shown
+from retrieval.predicates import Predicates
 from retrieval.product_file import CORE, EXTRA_TYPES, FORMAT, FORMAT_KEY, write_products
 from retrieval.records import Product
 from retrieval.suggestions import did_you_mean, listed
@@ -75,6 +76,7 @@ class ProductTable:
         self.product_ids: list[str] = table["product_id"].to_pylist()
         self._rows = {product_id: row for row, product_id in enumerate(self.product_ids)}
         self._order, self.tie_rank = _ranks(table["product_id"])
+        self._predicates = Predicates(len(self.product_ids), self._matching)
 
     @staticmethod
     def write(path: Path, batches: Iterable[Sequence[Product]]) -> FileDigest:
@@ -173,7 +175,7 @@ class ProductTable:
                 read as one, and matches nothing where it is none. ``None`` or an empty list lets everything through.
 
         Returns:
-            bool [n].
+            bool [n], read-only: filters asked again are not worked out again.
 
         Raises:
             InvalidQuery: If the filter has another shape, a column or operator is not known, or a value is of another
@@ -182,14 +184,13 @@ class ProductTable:
         return self.passing(conjunctions(filters))
 
     def passing(self, wanted: Sequence[Sequence[Filter]]) -> BoolVector:
-        """Say which rows fulfil one of these conjunctions (all rows when there is none), as `eligible`."""
-        if not wanted:
-            return np.ones(self.count, dtype=np.bool_)
-        passed = np.zeros(self.count, dtype=np.bool_)
-        for conjunction in wanted:
-            masks = [self._column(name, value).matches(sign, value) for name, sign, value in conjunction]
-            passed |= np.logical_and.reduce(masks)
-        return passed
+        """Say which rows fulfil one of these conjunctions (all rows when there is none), as `eligible`; read-only."""
+        return self._predicates.passing(wanted)
+
+    def _matching(self, condition: Filter) -> BoolVector:
+        """Say where one condition holds, bool [n]."""
+        name, sign, value = condition
+        return self._column(name, value).matches(sign, value)
 
     def conditions(self, filters: Filters | None, row: int) -> list[list[Condition]]:
         """Hold every condition of a filter against one product, in the form of `conjunctions`: an OR of ANDs.

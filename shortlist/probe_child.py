@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from indexing import faiss_kinds
+from indexing import faiss_io
 from indexing.errors import ArtifactCorrupt, ShortlistError, VectorError
 from indexing.vectors import VectorStore, check_vectors
 from retrieval.config import FusionConfig
@@ -49,7 +49,7 @@ def _try(task: dict[str, Any]) -> None:
     """Open the first stage and ask it the stored searches."""
     root = Path(task["root"])
     manifest = parse_manifest(task["manifest"], where="the manifest")
-    faiss_kinds.limit_reading(task["bytes"])
+    faiss_io.limit_reading(task["bytes"])
     folder = root / "versions" / manifest.version
     store = open_segments(root / str(manifest.vectors["store"]), manifest)
     _require_unit_vectors(store)

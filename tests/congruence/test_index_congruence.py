@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from indexing import ArrayVectors, ExactIndex, VectorStore, build_index, open_index, recall_at
-from indexing.config import FlatConfig, HnswConfig, IvfPqConfig, IvfSq8Config
+from indexing.config import FlatConfig, HnswConfig, HnswSq8Config, IvfPqConfig, IvfRabitqConfig, IvfSq8Config
 
 KINDS = {
     "flat": FlatConfig(),
     "hnsw": HnswConfig(),
     "ivf_sq8": IvfSq8Config(),
     "ivf_pq": IvfPqConfig(),
+    "hnsw_sq8": HnswSq8Config(),
+    "ivf_rabitq": IvfRabitqConfig(),
 }
 # Settings that leave nothing out: all lists visited, far more refined than asked for.
 THOROUGH = {
@@ -18,6 +20,8 @@ THOROUGH = {
     "hnsw": HnswConfig(links=32, ef_construction=400, ef_search=2000),
     "ivf_sq8": IvfSq8Config(lists=8, probes=8, refine_factor=20),
     "ivf_pq": IvfPqConfig(lists=8, probes=8, code_bytes=16, refine_factor=100),
+    "hnsw_sq8": HnswSq8Config(links=32, ef_construction=400, ef_search=2000, refine_factor=20),
+    "ivf_rabitq": IvfRabitqConfig(lists=8, probes=8, bits=8, refine_factor=20),
 }
 
 
@@ -83,7 +87,7 @@ def test_hundreds_of_equal_vectors_are_settled_by_tie_rank_and_hide_nothing(kind
         assert np.array_equal(found.scores, expected.scores)
 
 
-@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf_sq8"])
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "hnsw_sq8", "ivf_sq8", "ivf_rabitq"])
 def test_different_vectors_with_the_same_score_are_settled_by_tie_rank(kind):
     """All rows but one share their first coordinate, so a query along it scores them alike: bit for bit."""
     angles = np.linspace(0.1, 6.1, 1000)
@@ -100,7 +104,7 @@ def test_different_vectors_with_the_same_score_are_settled_by_tie_rank(kind):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 17])
-@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf_sq8"])
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "hnsw_sq8", "ivf_sq8", "ivf_rabitq"])
 def test_a_tiny_catalogue_is_answered_completely_with_empty_places_last(kind, count):
     vectors = ArrayVectors(unit_rows(count, 8))
     queries = unit_rows(5, 8, seed=1)

@@ -6,7 +6,7 @@ import faiss
 import numpy as np
 import pytest
 
-from indexing.config import FlatConfig, HnswConfig, IvfPqConfig, IvfSq8Config
+from indexing.config import FlatConfig, HnswConfig, HnswSq8Config, IvfPqConfig, IvfRabitqConfig, IvfSq8Config
 from indexing.errors import ArtifactCorrupt, ArtifactError, ArtifactUntrusted
 from indexing.faiss_file import Header, check_faiss_file
 from indexing.faiss_index import build_index
@@ -19,6 +19,9 @@ KINDS = {
     b"IHNf": HnswConfig(links=4),
     b"IwSq": IvfSq8Config(lists=4),
     b"IwPQ": IvfPqConfig(lists=4, code_bytes=2),
+    b"IHNs": HnswSq8Config(links=4),
+    b"Iwrq": IvfRabitqConfig(lists=4, bits=1),
+    b"Iwrr": IvfRabitqConfig(lists=4, bits=5),
 }
 
 
