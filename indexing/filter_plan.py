@@ -87,20 +87,26 @@ _SEEN_NS = 30.0  # one vector that was fetched, looked up in the filter
 
 
 def plan_filter(plan: Plan, *, count: int, eligible: int, dim: int, k: int, queries: int = 1) -> FilterPlan:
-    """Choose the cheapest way to answer.
+    """Choose the cheapest of `every_way`."""
+    ways = every_way(plan, count=count, eligible=eligible, dim=dim, k=k, queries=queries)
+    return min(ways, key=lambda way: way.cost_us)
+
+
+def every_way(plan: Plan, *, count: int, eligible: int, dim: int, k: int, queries: int = 1) -> list[FilterPlan]:
+    """Return each way there is to answer.
 
     Args:
         plan: The index and how wide it is searched.
         count: Vectors in the index, at least 1.
-        eligible: Rows that the filter lets through, at least 1.
+        eligible: Those that the filter lets through, at least 1.
         dim: Dimension.
         k: Rows wanted per query.
         queries: Queries that share the filter; a scan reads each vector once for all of them.
     """
     ways = [_scan(eligible, dim, queries), _select(plan, count, eligible, dim, k)]
-    if plan.kind != "flat":  # which sees every vector anyway, so a selector spares it most of them
+    if plan.effort:  # one without sees every vector anyway, and a selector spares it most of them
         ways.append(_overfetch(plan, count, eligible, dim, k))
-    return min(ways, key=lambda way: way.cost_us)
+    return ways
 
 
 def selected_fetch(plan: Plan, k: int) -> int:

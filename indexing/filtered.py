@@ -96,6 +96,7 @@ class FilteredSearch:
             most=int(np.count_nonzero(selected)),
             wanted=wanted,
             eligible=eligible,
+            sure=True,
         )
 
     def _selected(self, eligible: BoolVector) -> BoolVector:

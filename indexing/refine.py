@@ -18,6 +18,7 @@ from indexing.distinct import DistinctRows
 from indexing.exact import best_first, score_rows
 from indexing.types import BoolVector, FloatMatrix, FloatVector, IntMatrix, IntVector, Neighbors, Vectors
 
+_SURE = 2.0  # standard deviations of the error of codes that separate what is wanted from what was not proposed
 SLACK = 4  # fetched beyond k, so that the drop after the k-th score is nearly always seen in the first round
 # FAISS's float32 sums differ from `score_rows` by up to 1.2e-7 row by row and 6.6e-7 as a matrix product (measured: 90
 # queries, 19,406 unit vectors of 384 dimensions). Ten times that costs no second round where vectors differ at all.
@@ -62,6 +63,7 @@ class Refiner:
         most: int,
         wanted: int,
         eligible: BoolVector | None = None,
+        sure: bool = False,
     ) -> list[int]:
         """Ask, score and fill in the answers to some queries; ask for more where a tie is cut.
 
@@ -74,6 +76,7 @@ class Refiner:
             most: How many there are that it could return.
             wanted: Rows that an answer must have: k, or as many as there are.
             eligible: Every row that is not is dropped, whatever the index was told, bool [n].
+            sure: Ask for more, too, while codes leave in doubt whether another vector belongs among the first k.
 
         Returns:
             The places that must be answered by an exact scan, because too few of their rows were proposed.
@@ -93,6 +96,7 @@ class Refiner:
                     wanted=wanted,
                     eligible=eligible,
                     is_all=fetch == most,
+                    sure=sure,
                 )
                 if outcome is Outcome.more:
                     left.append(place)
@@ -112,6 +116,7 @@ class Refiner:
         wanted: int,
         eligible: BoolVector | None = None,
         is_all: bool = False,
+        sure: bool = False,
     ) -> Outcome:
         """Fill in the answer to one query from what was proposed for it.
 
@@ -124,6 +129,7 @@ class Refiner:
             wanted: As for `settle`.
             eligible: As for `settle`.
             is_all: There is nothing else that could be proposed.
+            sure: As for `settle`.
         """
         if len(numbers) and numbers[-1] < 0:
             filled = numbers >= 0
@@ -140,7 +146,11 @@ class Refiner:
         best_scores = scores[best]
         found.scores[place, : len(best)] = best_scores
         found.rows[place, : len(best)] = rows[best]
-        if is_all or self._is_clean(query, proposed, exact, best_scores[-1], scores, k):
+        last = best_scores[-1]
+        if is_all or (
+            self._is_clean(query, proposed, exact, last, scores, k)
+            and (not sure or self.is_exact or _is_certain(proposed, exact, last))
+        ):
             return Outcome.settled
         return Outcome.more
 
@@ -161,3 +171,13 @@ class Refiner:
             return True
         tied = proposed[exact == last]
         return bool(proposed[-1] < tied.min() - _TOLERANCE * float(np.sqrt(np.vecdot(query, query))))
+
+
+def _is_certain(proposed: FloatVector, exact: FloatVector, last: np.float32) -> bool:
+    """Whether codes err too little for a row that was not proposed to belong among the first k, by all likelihood.
+
+    What a filter leaves may lie so close together, by score, that codes can hardly tell it apart. How far they are off
+    is seen on what they proposed.
+    """
+    errors = exact - proposed
+    return bool(last >= proposed[-1] + errors.mean() + _SURE * errors.std())

@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from indexing.config import AutoConfig, FlatConfig, HnswConfig, IndexConfig, IvfPqConfig, IvfSq8Config
+from indexing.config import (
+    AutoConfig,
+    FlatConfig,
+    HnswConfig,
+    HnswSq8Config,
+    IndexConfig,
+    IvfPqConfig,
+    IvfRabitqConfig,
+    IvfSq8Config,
+)
 from rerank.config import ConfidenceConfig, CrossEncoderConfig, CrossEncoderTrainerConfig, RerankerConfig
 from retrieval.config import (
     BeirCatalog,
@@ -129,6 +138,24 @@ class CompactConfig:
     """
 
     runtime: RuntimeConfig
+    keep_versions: int = 3
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        _require_kept(self.keep_versions)
+
+
+@dataclass(kw_only=True, slots=True)
+class TuneConfig:
+    """Job ``tune``: the cheapest search parameters of an index that reach the recall asked for.
+
+    Attributes:
+        index: ``recall_target``, ``recall_k`` and ``recall_queries`` say what is asked for.
+        keep_versions: As for ``build``.
+    """
+
+    runtime: RuntimeConfig
+    index: IndexConfig = field(default_factory=IndexConfig)
     keep_versions: int = 3
 
     def __post_init__(self) -> None:
@@ -364,6 +391,7 @@ JOBS: dict[str, type] = {
     "search": SearchConfig,
     "upsert": UpsertConfig,
     "compact": CompactConfig,
+    "tune": TuneConfig,
     "evaluate": EvaluateConfig,
     "compare": CompareConfig,
     "export": ExportConfig,
@@ -389,8 +417,10 @@ GROUPS: dict[str, dict[str, type]] = {
         "auto": AutoConfig,
         "flat": FlatConfig,
         "hnsw": HnswConfig,
+        "hnsw_sq8": HnswSq8Config,
         "ivf_sq8": IvfSq8Config,
         "ivf_pq": IvfPqConfig,
+        "ivf_rabitq": IvfRabitqConfig,
     },
     "fusion": {"rrf": RrfConfig, "zscore": ZscoreConfig, "convex": ConvexConfig},
     "reranker": {"none": RerankerConfig, "cross_encoder": CrossEncoderConfig},

@@ -12,8 +12,10 @@ class IndexKind(Enum):
 
     flat = "flat"
     hnsw = "hnsw"
+    hnsw_sq8 = "hnsw_sq8"
     ivf_sq8 = "ivf_sq8"
     ivf_pq = "ivf_pq"
+    ivf_rabitq = "ivf_rabitq"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -28,7 +30,7 @@ class CostSweepConfig(CostConfig):
     Attributes:
         kinds: Kinds of index that are built beside the bundle's own, with their defaults, from its vectors.
         index_k: Rows asked of an index, and the cut-off of its recall.
-        ef_search: Beam widths of hnsw; its own is always among them. Below ``index_k`` FAISS takes ``index_k``.
+        ef_search: Beam widths of a graph; its own is always among them. Below ``index_k`` FAISS takes ``index_k``.
         probe_shares: Shares of the inverted lists that are visited; the index's own number is always among them.
         filter_shares: Shares of the catalogue that a filter leaves, each as a random draw and as the category that
             comes nearest.

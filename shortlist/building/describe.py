@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -83,10 +83,21 @@ def describe(
         "reranker_fingerprint": dict(reranker.fields),
         "canary": canary,
     }
-    ordered = dict(sorted(files.items()))
-    version = _version_name(out, content, ordered)
-    created = {"at": version.rpartition("-")[0], "by": f"shortlist {__version__}", "seconds": dict(seconds)}
-    return Manifest(version=version, created=created, files=ordered, **content)
+    created = {"by": f"shortlist {__version__}", "seconds": dict(seconds)}
+    unnamed = Manifest(version="", created=created, files=dict(sorted(files.items())), **content)
+    return renamed(unnamed, out)
+
+
+def renamed(manifest: Manifest, out: Path) -> Manifest:
+    """Return a manifest as that of a version of its own, to be published into ``out``: named by what it now says."""
+    content = {
+        field.name: getattr(manifest, field.name)
+        for field in fields(Manifest)
+        if field.name not in ("version", "created", "files")
+    }
+    version = _version_name(out, content, manifest.files)
+    created = {"at": version.rpartition("-")[0], **{k: v for k, v in manifest.created.items() if k != "at"}}
+    return replace(manifest, version=version, created=created)
 
 
 def catalogue_record(catalog: Catalog, *, deleted: int) -> dict[str, Any]:

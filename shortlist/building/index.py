@@ -1,4 +1,7 @@
-"""Third step: the FAISS index over a version's vectors, and the proof that it finds what exact search finds."""
+"""Third step: the FAISS index over a version's vectors, and the proof that it finds what exact search finds.
+
+How wide an approximate index is searched is chosen here too, where the configuration leaves it open.
+"""
 
 import time
 from collections.abc import Mapping
@@ -13,9 +16,11 @@ from indexing.config import AutoConfig, IndexConfig
 from indexing.errors import GateFailed
 from indexing.exact import ExactIndex
 from indexing.faiss_index import FaissIndex, build_index
+from indexing.faiss_kinds import SEARCH_PARAMETERS
 from indexing.recall import recall_at
 from indexing.storage import FileDigest
-from indexing.types import FloatMatrix, IntVector, Vectors
+from indexing.tuning import Tuning, tune
+from indexing.types import FloatMatrix, IntVector, Neighbors, Vectors
 from shortlist.progress import say
 from shortlist.stored import freeze
 
@@ -64,30 +69,51 @@ def build_dense_index(
     start = time.perf_counter()
     index = build_index(chosen, vectors, tie_rank=tie_rank, threads=threads)
     built_s = time.perf_counter() - start
-    probes = queries if queries is not None else _own_vectors(vectors, config.recall_queries)
-    recall = _measure(index, ExactIndex(vectors, tie_rank=tie_rank), probes, config)
+    probes = queries if queries is not None else own_vectors(vectors, config.recall_queries)
+    k, kind = min(config.recall_k, index.count), index.record.plan.kind
+    exact = ExactIndex(vectors, tie_rank=tie_rank).search(probes, k)
+    index, tuning = _operating_point(chosen, index, probes, exact, k)
+    recall = recall_at(k, index.search(probes, k), exact)
     frozen = freeze("index", chosen)
     say(
-        f"index: {frozen['kind']} ({reason}), {built_s:.1f} s; recall@{config.recall_k} against exact search "
+        f"index: {kind} ({reason}), {built_s:.1f} s; {_searched(index)}recall@{config.recall_k} against exact search "
         f"{recall:.4f} on {len(probes)} queries ({queries_from})"
     )
     if recall < config.recall_target:
         raise GateFailed(
-            f"recall@{config.recall_k} of {frozen['kind']} is {recall:.4f}, below "
+            f"recall@{config.recall_k} of {kind} is {recall:.4f}, below "
             f"index.recall_target={config.recall_target}; "
             "nothing was published: search wider (index.ef_search, index.probes, index.refine_factor) or choose "
             "index=flat"
         )
     measured = {"k": config.recall_k, "value": recall, "queries": len(probes), "queries_from": queries_from}
-    summary = {"kind": frozen["kind"], "config": frozen, "reason": reason, "recall": measured}
+    summary = {"kind": kind, "config": frozen, "reason": reason, "recall": measured}
+    if tuning is not None:
+        summary["tuning"] = tuning.values(timed=False)
     return BuiltIndex(index.write(folder), summary)
 
 
-def _measure(index: FaissIndex, exact: ExactIndex, queries: FloatMatrix, config: IndexConfig) -> float:
-    k = min(config.recall_k, index.count)
-    return recall_at(k, index.search(queries, k), exact.search(queries, k))
+def _operating_point(
+    config: IndexConfig, index: FaissIndex, queries: FloatMatrix, exact: Neighbors, k: int
+) -> tuple[FaissIndex, Tuning | None]:
+    """Return the index at the cheapest parameters that reach the target, and the curve, where nobody set them."""
+    effort = index.record.plan.effort
+    if not effort or getattr(config, effort) or not config.recall_target:
+        return index, None
+    tuning = tune(index, queries, exact, k=k, target=config.recall_target)
+    if tuning.chosen is not None:
+        return index.tuned(**tuning.chosen.parameters), tuning
+    best = max(tuning.points, key=lambda point: point.recall)  # the gate will say what is missing
+    return index.tuned(**best.parameters), tuning
 
 
-def _own_vectors(vectors: Vectors, count: int) -> FloatMatrix:
+def _searched(index: FaissIndex) -> str:
+    """Say how an index is searched, for a line of narration; nothing for one that has no say in it."""
+    plan = index.record.plan
+    return "".join(f"{name}={plan.parameters[name]:g}, " for name in sorted(SEARCH_PARAMETERS[plan.kind]))
+
+
+def own_vectors(vectors: Vectors, count: int) -> FloatMatrix:
+    """Return vectors of the version, evenly spread, to be asked as queries where there are no others."""
     rows = np.linspace(0, vectors.count - 1, num=min(count, vectors.count)).astype(np.int64)
     return vectors.take(rows)

@@ -31,6 +31,11 @@ def sample_queries(catalog: Catalog, products: ProductTable, *, count: int) -> Q
     own = list(dict.fromkeys(query.text for query in catalog.queries()))
     if own:
         return QuerySample(tuple(_spread(own, count)), "the catalogue's queries")
+    return title_queries(products, count=count)
+
+
+def title_queries(products: ProductTable, *, count: int) -> QuerySample:
+    """Return up to ``count`` distinct heads of titles, for want of real queries."""
     rows = _spread(list(range(products.count)), count)
     texts = (" ".join(products.get(row).title.split()[:TITLE_WORDS]) for row in rows)
     return QuerySample(tuple(dict.fromkeys(texts)), f"the first {TITLE_WORDS} words of titles")

@@ -21,6 +21,7 @@ from shortlist.config import (
     TrainConfig,
     TrainRerankerConfig,
     TrainRetrieverConfig,
+    TuneConfig,
     UpsertConfig,
 )
 from shortlist.progress import say
@@ -280,6 +281,20 @@ def compact(options: argparse.Namespace) -> Outcome:
     return Outcome(build_text(report), asdict(report))
 
 
+def tune(options: argparse.Namespace) -> Outcome:
+    """Choose the operating point of the live version's index."""
+    from shortlist.cli.tuning import tuning_plot, tuning_text
+    from shortlist.jobs.tune import tune_bundle
+
+    config = load_config(TuneConfig, options.overrides)
+    report = tune_bundle(
+        config, root=Path(options.bundle), queries=_path(options.queries), publishing=not options.dry_run
+    )
+    if options.plot:
+        Path(options.plot).write_text(tuning_plot(report), encoding="utf-8")
+    return Outcome(tuning_text(report), asdict(report))
+
+
 def verify(options: argparse.Namespace) -> Outcome:
     """Check the live version's files, and with --full what they compute; exit 3 when it is refused."""
     from shortlist.jobs.verify import verify as run
@@ -339,6 +354,7 @@ RUNNERS: dict[str, Callable[[argparse.Namespace], Outcome]] = {
     "upsert": upsert,
     "delete": delete,
     "compact": compact,
+    "tune": tune,
     "verify": verify,
     "versions": versions,
     "rollback": rollback,

@@ -205,6 +205,18 @@ COMMANDS: tuple[Command, ...] = (
         example="shortlist compact --bundle artifacts/icecat",
     ),
     Command(
+        "tune",
+        "the cheapest search parameters of the index that reach index.recall_target; published as a new version",
+        (
+            BUNDLE,
+            Option("--queries", "a query a line, as people type them (default: heads of titles)", "FILE"),
+            Option("--plot", "draw recall against time into this file (SVG)", "FILE"),
+            Option("--dry-run", "measure the curve and publish nothing"),
+        ),
+        config="tune",
+        example="shortlist tune --bundle artifacts/icecat --queries queries.txt index.recall_target=.95",
+    ),
+    Command(
         "versions",
         "list the versions of a bundle; remove those that are superseded",
         (

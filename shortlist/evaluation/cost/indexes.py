@@ -7,7 +7,15 @@ from functools import partial
 
 import numpy as np
 
-from indexing.config import FlatConfig, HnswConfig, IndexConfig, IvfPqConfig, IvfSq8Config
+from indexing.config import (
+    FlatConfig,
+    HnswConfig,
+    HnswSq8Config,
+    IndexConfig,
+    IvfPqConfig,
+    IvfRabitqConfig,
+    IvfSq8Config,
+)
 from indexing.errors import ConfigError
 from indexing.exact import ExactIndex
 from indexing.faiss_index import FaissIndex, build_index
@@ -21,12 +29,11 @@ from shortlist.evaluation.cost.turns import Task, Timed
 DEFAULTS: Mapping[IndexKind, type[IndexConfig]] = {
     IndexKind.flat: FlatConfig,
     IndexKind.hnsw: HnswConfig,
+    IndexKind.hnsw_sq8: HnswSq8Config,
     IndexKind.ivf_sq8: IvfSq8Config,
     IndexKind.ivf_pq: IvfPqConfig,
+    IndexKind.ivf_rabitq: IvfRabitqConfig,
 }
-
-PARAMETER: Mapping[str, str] = {"flat": "", "hnsw": "ef_search", "ivf_sq8": "probes", "ivf_pq": "probes"}
-"""Kind -> the parameter that trades recall for speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +133,7 @@ def curve_points(
     exact = ExactIndex(vectors, tie_rank=tie_rank).search(queries, k)
     points = []
     for measured in indexes:
-        name = PARAMETER[measured.kind]
+        name = measured.index.record.plan.effort
         chosen = int(measured.index.record.plan.parameters.get(name, 0))
         for value in _values(config, measured, chosen, k):
             index = measured.index.tuned(**{name: value}) if name else measured.index
@@ -147,7 +154,7 @@ def curve_points(
 
 def _values(config: CostSweepConfig, measured: MeasuredIndex, chosen: int, k: int) -> list[int]:
     """Return the values to be measured, rising, the index's own among them."""
-    match PARAMETER[measured.kind]:
+    match measured.index.record.plan.effort:
         case "ef_search":
             return sorted({chosen, *(max(value, k) for value in config.ef_search)})
         case "probes":
@@ -174,7 +181,7 @@ def curves(points: Sequence[CurvePoint], timed: Mapping[str, Timed], judge: Judg
 def _curve(points: Sequence[CurvePoint], timed: Mapping[str, Timed], judge: Judge, k: int) -> IndexCurve:
     measured = points[0].measured
     record, size_bytes, queries = measured.index.record, measured.index.size_bytes, len(points[0].single.calls)
-    parameter = PARAMETER[measured.kind]
+    parameter = record.plan.effort
     return IndexCurve(
         kind=measured.kind,
         own=measured.own,

@@ -118,7 +118,7 @@ class IndexCurve:
     """One kind of index over its search parameter.
 
     Attributes:
-        kind: ``flat``, ``hnsw``, ``ivf_sq8`` or ``ivf_pq``.
+        kind: As `indexing.faiss_kinds.Plan` names it.
         own: It is the bundle's own, as it lies on disk; the others were built for the measurement, with their defaults.
         parameter: What the points vary: ``ef_search`` or ``probes``; empty for a kind without one.
         fixed: The other parameters.
