@@ -1,9 +1,10 @@
 """Write the files in ``tests/golden`` that every later release must still read: a bundle, and an index of every kind.
 
 They are made once per format and kept as they were written: the tests open them with the code of the day. So nothing
-that exists is overwritten. A new format gets new folders beside the old ones::
+that exists is overwritten. A new format gets new folders beside the old ones, and so do later kinds of index::
 
     python -m tools.regen_golden --format 2
+    python -m tools.regen_golden --kinds codes
 """
 
 import argparse
@@ -12,7 +13,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from indexing.config import FlatConfig, HnswConfig, IndexConfig, IvfPqConfig, IvfSq8Config
+from indexing.config import (
+    FlatConfig,
+    HnswConfig,
+    HnswSq8Config,
+    IndexConfig,
+    IvfPqConfig,
+    IvfRabitqConfig,
+    IvfSq8Config,
+)
 from indexing.faiss_index import build_index
 from indexing.vectors import ArrayVectors
 from rerank.config import CrossEncoderConfig
@@ -51,20 +60,39 @@ KINDS: dict[str, IndexConfig] = {
     "ivf_pq": IvfPqConfig(lists=8, code_bytes=4),
 }
 
+LATER_KINDS: dict[str, dict[str, IndexConfig]] = {
+    "codes": {
+        "hnsw_sq8": HnswSq8Config(links=4),
+        "ivf_rabitq": IvfRabitqConfig(lists=8),
+        "ivf_rabitq_1_bit": IvfRabitqConfig(lists=8, bits=1),
+    }
+}
+"""Kinds that came after the first files of a format were written: the name of their folder -> them."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write both folders."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "tests" / "golden", help="where the folders go")
     parser.add_argument("--format", type=int, default=FORMAT, help="number in the folders' names")
+    parser.add_argument("--kinds", choices=LATER_KINDS, help="write only the indexes of these later kinds")
     options = parser.parse_args(arguments)
+    if options.kinds:
+        folder = options.out / f"indexes_v{options.format}_{options.kinds}"
+        _require_new(parser, folder)
+        write_indexes(folder, LATER_KINDS[options.kinds])
+        return 0
     bundle, indexes = (options.out / f"{name}_v{options.format}" for name in ("bundle", "indexes"))
     for folder in (bundle, indexes):
-        if folder.exists():
-            parser.error(f"{folder} exists, and what was written once is kept; a new format gets a new --format")
+        _require_new(parser, folder)
     write_bundle(bundle)
-    write_indexes(indexes)
+    write_indexes(indexes, KINDS)
     return 0
+
+
+def _require_new(parser: argparse.ArgumentParser, folder: Path) -> None:
+    if folder.exists():
+        parser.error(f"{folder} exists, and what was written once is kept; a new format gets a new --format")
 
 
 def write_bundle(folder: Path) -> None:
@@ -109,14 +137,14 @@ def answers(engine: SearchEngine) -> dict[str, Any]:
     return found
 
 
-def write_indexes(folder: Path) -> None:
-    """Write an index of every kind over the same vectors, queries, and what each index finds."""
+def write_indexes(folder: Path, kinds: Mapping[str, IndexConfig]) -> None:
+    """Write an index of every one of these kinds over the same vectors, queries, and what each index finds."""
     vectors, queries = drawn(300, seed=1), drawn(5, seed=2)
     folder.mkdir(parents=True)
     (folder / "vectors.f32").write_bytes(vectors.astype("<f4").tobytes())
     (folder / "queries.f32").write_bytes(queries.astype("<f4").tobytes())
     found = {}
-    for kind, config in KINDS.items():
+    for kind, config in kinds.items():
         index = build_index(config, ArrayVectors(vectors), threads=1)
         index.write(folder / kind)
         neighbors = index.search(queries, 10)
