@@ -124,11 +124,12 @@ def test_every_kind_is_built_once_and_one_that_cannot_be_is_named_with_the_reaso
     found, skipped = every_index(
         sweep(kinds=list(IndexKind)), measured, few, tie_rank=TIES[:100], threads=1, advance=told.append
     )
-    assert [(index.kind, index.own) for index in found] == [("flat", True), ("hnsw", False), ("ivf_sq8", False)]
+    kinds = ["flat", "hnsw", "hnsw_sq8", "ivf_sq8", "ivf_rabitq"]
+    assert [(index.kind, index.own) for index in found] == [(kind, kind == "flat") for kind in kinds]
     assert all(index.build_s > 0 for index in found[1:])
     assert [skip.what for skip in skipped] == ["index ivf_pq"]
     assert "at least 256 distinct vectors to train its codes, got 100" in skipped[0].why
-    assert sum(told) == 4
+    assert sum(told) == 6
 
 
 # --- filters ----------------------------------------------------------------------------------------------------------
