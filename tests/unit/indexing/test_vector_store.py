@@ -251,3 +251,24 @@ def test_the_description_gets_its_name_only_when_everything_it_describes_is_dura
         store.append(make_keys(3), unit_rows(3, 8))
     syncs = ["fsync .f32", "fsync .keys", "fsync folder", "fsync .tmp"]
     assert recorder.calls == [*syncs, "rename .json", "fsync folder"]
+
+
+def test_rows_of_many_segments_are_gathered_in_any_order_as_from_one_array(tmp_path):
+    rng = np.random.default_rng(5)
+    keys, vectors = make_keys(300), unit_rows(300, 12)
+    store = VectorStore.open(tmp_path / "store", dim=12, create=True)
+    cuts = [0, *np.sort(rng.choice(np.arange(1, 300), 30, replace=False)).tolist(), 300]
+    for first, last in zip(cuts, cuts[1:], strict=False):
+        store.append(keys[first:last], vectors[first:last])
+    order = rng.permutation(300)
+    view = store.view(order)
+    del store  # a view keeps what it reads
+    for rows in (np.arange(300), rng.integers(0, 300, 1_000), np.array([299, 0, 299]), np.empty(0, np.int64)):
+        assert np.array_equal(view.take(rows), vectors[order][rows])
+
+
+def test_what_was_gathered_is_a_copy_that_may_be_changed(filled):
+    store, _, vectors = filled
+    view = store.view(np.arange(20))
+    view.take(np.array([3, 7]))[:] = 0
+    assert np.array_equal(view.take(np.array([3, 7])), vectors[[3, 7]])
