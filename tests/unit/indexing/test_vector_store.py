@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -258,7 +259,7 @@ def test_rows_of_many_segments_are_gathered_in_any_order_as_from_one_array(tmp_p
     keys, vectors = make_keys(300), unit_rows(300, 12)
     store = VectorStore.open(tmp_path / "store", dim=12, create=True)
     cuts = [0, *np.sort(rng.choice(np.arange(1, 300), 30, replace=False)).tolist(), 300]
-    for first, last in zip(cuts, cuts[1:], strict=False):
+    for first, last in pairwise(cuts):
         store.append(keys[first:last], vectors[first:last])
     order = rng.permutation(300)
     view = store.view(order)
