@@ -182,6 +182,16 @@ def test_eligible_rows_that_lie_far_away_are_not_answered_by_a_wider_search_alon
     assert not asked or asked[-1] < len(world.queries)
 
 
+def test_a_wider_search_of_codes_that_finds_k_rows_but_too_few_to_refine_is_not_enough(world, monkeypatch):
+    index = build_index(IvfSq8Config(lists=64, probes=12, refine_factor=4), world.vectors, tie_rank=world.tie_rank)
+    asked = []
+    select = filtered.FilteredSearch._select
+    monkeypatch.setattr(filtered.FilteredSearch, "_select", lambda *given: asked.append(1) or select(*given))
+    force(monkeypatch, Way.overfetch)
+    hold(world, index, world.near(15 / COUNT), recall=1.0)  # all 15 are found, 40 would be refined
+    assert asked
+
+
 def test_a_filter_that_leaves_nothing_is_answered_with_empty_places(world, index):
     found = index.search(world.queries, 3, eligible=np.zeros(COUNT, np.bool_))
     assert (found.rows == -1).all()
