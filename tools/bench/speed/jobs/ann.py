@@ -27,8 +27,8 @@ from tools.machine import ROOT
 NAME = "ann"
 K, TARGET = 100, 0.95
 SCRIPT = ROOT / "tools" / "bench" / "peers" / "graphs.py"
-GRID = (("hnswlib", 12, 200), ("hnswlib", 16, 200), ("usearch", 16, 128))
-"""Library, links, beam while building: usearch's own defaults, hnswlib's, and fewer links for hnswlib."""
+GRID = (("hnswlib", 16, 200), ("usearch", 16, 128), ("hnswlib", 12, 200), ("usearch", 32, 128))
+"""Library, links, beam while building: hnswlib's and usearch's own defaults, then another number of links for each."""
 
 BEAMS = (100, 110, 120, 135, 150, 175, 200, 250, 300, 400, 600, 800)
 TIMES_FASTER = {"hnswlib": 2.0, "usearch": 3.0}
@@ -62,7 +62,10 @@ def measure(options: Options) -> Measurement:
     index, build_s = tuned_index(options, "hnsw_sq8", config, stored, embedded.tuning, target=TARGET)
     recall = recall_at(K, index.search(embedded.scoring, K), exact["scoring"])
     with ExitStack() as running:
-        peers = [_peer(options, running, folder, spec, embedded, exact) for spec in GRID]
+        peers = [
+            _peer(options, running, folder, spec, embedded, exact)
+            for spec in GRID[: options.number("ann.peers", len(GRID))]
+        ]
         return _contest(options, index, build_s, recall, peers, embedded)
 
 
