@@ -30,7 +30,7 @@ from indexing.threads import set_budget
 from indexing.types import FloatMatrix
 from tools.bench.speed.jobs._inputs import clustered_vectors
 
-COUNT, DIMS, REPEATS = 40_000, (128, 384), 15
+COUNT, DIMS, REPEATS = 20_000, (128, 384), 15
 KINDS: dict[str, IndexConfig] = {
     "flat": FlatConfig(),
     "hnsw": HnswConfig(links=32),
