@@ -8,7 +8,7 @@ import pytest
 
 from indexing.config import FlatConfig, HnswConfig, HnswSq8Config, IvfPqConfig, IvfRabitqConfig, IvfSq8Config
 from indexing.errors import ArtifactCorrupt, ArtifactError, ArtifactUntrusted
-from indexing.faiss_file import Header, check_faiss_file
+from indexing.faiss_file import Header, check_faiss_file, rabitq_bytes
 from indexing.faiss_index import build_index
 from indexing.vectors import ArrayVectors
 
@@ -123,3 +123,21 @@ def test_no_flip_of_a_byte_gives_an_error_without_a_type(written, tmp_path):
             check_faiss_file(tmp_path / "flipped", fourcc)
         except ArtifactError:
             continue
+
+
+def test_rabitq_codes_whose_bits_and_bytes_do_not_fit_are_refused(tmp_path):
+    """FAISS trusts the bits and not the bytes, and would read past the end of every code."""
+    build_index(IvfRabitqConfig(lists=4, bits=5), ArrayVectors(ROWS)).write(tmp_path)
+    content = (tmp_path / "faiss.index").read_bytes()
+    code = struct.pack("<qqiq", 8, rabitq_bytes(8, 5), 0, 5)
+    assert content.count(code) == 1
+    for bits in (0, 4, 6, 10):
+        (tmp_path / "other").write_bytes(content.replace(code, code[:-8] + struct.pack("<q", bits)))
+        with pytest.raises(ArtifactCorrupt, match=f"codes of 25 bytes, 8 numbers with {bits} bits"):
+            check_faiss_file(tmp_path / "other", b"Iwrr")
+
+
+@pytest.mark.parametrize("dim", [8, 12, 100, 384, 385])
+def test_the_bytes_of_a_rabitq_code_are_those_of_faiss(dim):
+    for bits in range(1, 10):
+        assert rabitq_bytes(dim, bits) == faiss.IndexRaBitQ(dim, faiss.METRIC_INNER_PRODUCT, bits).code_size
