@@ -7,12 +7,23 @@ from hypothesis import strategies as st
 
 from indexing import ArrayVectors, ExactIndex, build_index, recall_at
 from indexing import layered as layers
-from indexing.config import AutoConfig, FlatConfig, HnswConfig, IndexConfig, IvfPqConfig, IvfSq8Config
+from indexing.config import (
+    AutoConfig,
+    FlatConfig,
+    HnswConfig,
+    HnswSq8Config,
+    IndexConfig,
+    IvfPqConfig,
+    IvfRabitqConfig,
+    IvfSq8Config,
+)
 from indexing.layered import LayeredIndex, LayeredVectors
 
 KINDS = {
     "flat": FlatConfig(),
     "hnsw": HnswConfig(links=16, ef_construction=100, ef_search=40),
+    "hnsw_sq8": HnswSq8Config(links=16, ef_construction=100, ef_search=40, refine_factor=2.0),
+    "ivf_rabitq": IvfRabitqConfig(lists=16, probes=4),
     "ivf_sq8": IvfSq8Config(lists=16, probes=4),
     "ivf_pq": IvfPqConfig(lists=16, probes=4, code_bytes=12, refine_factor=4.0),
 }
