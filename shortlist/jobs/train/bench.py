@@ -10,7 +10,7 @@ import numpy as np
 
 from indexing import storage
 from indexing.exact import best_first
-from indexing.types import FloatMatrix, FloatVector, IntVector
+from indexing.types import FloatMatrix
 from retrieval.attacks import misspelt
 from retrieval.config import EncoderConfig
 from retrieval.encoder import DualEncoder
@@ -27,6 +27,9 @@ from shortlist.progress import progress
 POOL = 1000
 """Products that every source hands to the first fusion, as the evaluation's runs are long."""
 
+
+AT_ONCE = 256
+"""Queries scored against the catalogue at a time: bounds memory at 256 scores per product."""
 
 MISSPELT = "dense, one edit"
 """The system ``dense``, asked with one seeded edit in every query."""
@@ -82,22 +85,34 @@ class Bench:
 
     def ranked(self, system: str, texts: Sequence[str], depth: int) -> list[Ranked]:
         """Return rows and scores of ``bm25``, ``dense`` or ``hybrid`` for query texts, best first."""
-        lexical = [] if system == "dense" else [self._by_words(text, max(depth, POOL)) for text in texts]
+        wide = max(depth, POOL)
         if system == "bm25":
-            return [(rows[:depth], scores[:depth]) for rows, scores in lexical]
-        products = self.product_vectors()
-        vectors = self.tower().encode_queries(texts)
-        everything = np.arange(len(products))
-        found: list[Ranked] = []
-        for number, vector in enumerate(vectors):
-            scores: FloatVector = products @ vector
-            rows: IntVector = best_first(scores, everything, k=max(depth, POOL) if lexical else depth, tie_rank=None)
-            dense = (rows, scores[rows])
-            if lexical:
-                sources = {"dense": dense, "lexical": lexical[number]}
-                dense = fuse(self.config.fusion, sources, tie_rank=everything, depth=depth)
-            found.append(dense)
-        return found
+            return [cut(self._by_words(text, wide), depth) for text in texts]
+        dense = self._by_vector(texts, wide)
+        if system == "dense":
+            return [cut(found, depth) for found in dense]
+        rows = np.arange(len(self.product_ids))
+        return [
+            fuse(
+                self.config.fusion, {"dense": found, "lexical": self._by_words(text, wide)}, tie_rank=rows, depth=depth
+            )
+            for text, found in zip(texts, dense, strict=True)
+        ]
+
+    def _by_vector(self, texts: Sequence[str], depth: int) -> list[Ranked]:
+        """Return what the encoder as it is finds; kept until the encoder changes."""
+        key = encoder_key(self.encoder)
+        if self._near_key != key:
+            self._near_key, self._near = key, {}
+        new = [text for text in dict.fromkeys(texts) if (text, depth) not in self._near]
+        products, rows = self.product_vectors(), np.arange(len(self.product_ids))
+        for start in range(0, len(new), AT_ONCE):
+            some = new[start : start + AT_ONCE]
+            scores = self.tower().encode_queries(some) @ products.T
+            for text, row in zip(some, scores, strict=True):
+                best = best_first(row, rows, k=depth, tie_rank=None)
+                self._near[text, depth] = (rows[best], row[best])
+        return [self._near[text, depth] for text in texts]
 
     def _by_words(self, text: str, depth: int) -> Ranked:
         """Return what BM25 finds; kept, since every step asks the same queries of the same words."""
@@ -114,6 +129,8 @@ class Bench:
 
     _opened: tuple[str, DualEncoder] | None = None
     _found: dict[tuple[str, int], Ranked] = field(default_factory=dict)
+    _near: dict[tuple[str, int], Ranked] = field(default_factory=dict)
+    _near_key: str = ""
 
     def product_vectors(self) -> FloatMatrix:
         """Return the vectors of all products under the encoder as it is now, float32 [n, d]; kept on disk."""
@@ -134,6 +151,11 @@ class Bench:
         for name in self.product_ids:
             found.update(hashlib.sha256(self.ground.texts[name].encode("utf-8", "surrogatepass")).digest())
         return found.hexdigest()
+
+
+def cut(found: Ranked, depth: int) -> Ranked:
+    """Return the first ``depth`` of what was found."""
+    return found[0][:depth], found[1][:depth]
 
 
 def encoder_key(encoder: EncoderConfig) -> str:
