@@ -1,5 +1,6 @@
 """What a reader must know before quoting a number of an evaluation."""
 
+from shortlist.evaluation.figures import counted
 from shortlist.evaluation.measures import measure_names
 from shortlist.evaluation.records import Evaluation
 
@@ -50,9 +51,9 @@ def _outside(evaluation: Evaluation) -> str:
     sentences = []
     if gaps.outside:
         sentences.append(
-            f"{gaps.outside} judgments, {gaps.outside_relevant} of them with a grade above 0, are of products that the "
-            f"catalogue does not hold, such as {', '.join(gaps.outside_examples)}: no system can find them, and they "
-            "stay in the ideal."
+            f"The catalogue does not hold the products of {counted(gaps.outside, 'judgment', 'judgments')}, "
+            f"{gaps.outside_relevant} of them with a grade above 0, such as {', '.join(gaps.outside_examples)}: no "
+            "system can find them, and they stay in the ideal."
         )
     if gaps.outside_runs:
         counts = ", ".join(f"{name} {count}" for name, count in gaps.outside_runs.items())
@@ -70,10 +71,12 @@ def _not_evaluated(evaluation: Evaluation) -> str:
 
 def _unjudged(evaluation: Evaluation) -> str:
     count = evaluation.gaps.unjudged_queries
-    return f"{count} queries of the catalogue have no judgments and are in no number here." if count else ""
+    have = "has no judgments and is" if count == 1 else "have no judgments and are"
+    return f"{counted(count, 'query', 'queries')} of the catalogue {have} in no number here." if count else ""
 
 
 def _few(evaluation: Evaluation) -> str:
     if evaluation.queries >= _FEW_QUERIES:
         return ""
-    return f"Only {evaluation.queries} queries: expect the order of close systems to change on others."
+    queries = counted(evaluation.queries, "query", "queries")
+    return f"Only {queries}: expect the order of close systems to change on others."

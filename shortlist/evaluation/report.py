@@ -9,7 +9,7 @@ from indexing.storage import make_folder, replace_bytes, replace_json
 from shortlist.evaluation.caveats import caveats
 from shortlist.evaluation.changes import Changes, changes_document
 from shortlist.evaluation.cost.document import cost_document
-from shortlist.evaluation.figures import latency_ms, p_text, references
+from shortlist.evaluation.figures import counted, latency_ms, p_text, references
 from shortlist.evaluation.page.render import render
 from shortlist.evaluation.records import Ceiling, Comparison, Estimate, Evaluation, SystemResult
 from shortlist.evaluation.scores import ScoreProfile
@@ -169,8 +169,9 @@ def _scores_document(profile: ScoreProfile) -> dict[str, Any]:
 
 def table(evaluation: Evaluation) -> str:
     """Return the systems as aligned plain text, with what the numbers rest on in the lines below; no final newline."""
-    headings = ["system", *evaluation.measures, "p50 ms", "p95 ms", f"vs {evaluation.baseline}"]
-    rows = [headings, *(_row(evaluation, result) for result in evaluation.systems.values())]
+    alone = len(evaluation.systems) == 1
+    headings = ["system", *evaluation.measures, "p50 ms", "p95 ms", *([] if alone else [f"vs {evaluation.baseline}"])]
+    rows = [headings, *(_row(evaluation, result)[: len(headings)] for result in evaluation.systems.values())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [_aligned(row, widths) for row in rows]
     notes = [_basis(evaluation), *references(evaluation), *(f"note: {caveat}" for caveat in caveats(evaluation))]
@@ -197,8 +198,12 @@ def _aligned(cells: list[str], widths: list[int]) -> str:
 
 def _basis(evaluation: Evaluation) -> str:
     left_out = len(evaluation.left_out)
-    without = f" ({left_out} more do not count and are left out)" if left_out else ""
+    them = "does not count and is" if left_out == 1 else "do not count and are"
+    without = f" ({left_out} more {them} left out)" if left_out else ""
+    basis = f"{evaluation.dataset}: {counted(evaluation.queries, 'query', 'queries')}{without}"
+    if len(evaluation.systems) == 1:
+        return basis
     return (
-        f"{evaluation.dataset}: {evaluation.queries} queries{without}; vs {evaluation.baseline}: difference in "
+        f"{basis}; vs {evaluation.baseline}: difference in "
         f"{evaluation.primary} [95 % interval], p of a paired randomisation test, corrected for their number"
     )

@@ -133,7 +133,7 @@ def test_products_and_queries_that_do_not_fit_are_counted_aloud(run: Run, shop: 
         "--out", tmp_path / "out",
     )  # fmt: skip
     assert code == 0
-    assert "1 judgments, 1 of them with a grade above 0, are of products that the catalogue does not hold" in out
+    assert "The catalogue does not hold the products of 1 judgment, 1 of them with a grade above 0" in out
     assert "Ranked products that the catalogue does not hold: t 1." in out
     assert "ignored: t 1." in out
     assert "9 queries of the catalogue have no judgments" in out

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from shortlist.evaluation.caveats import caveats
-from shortlist.evaluation.figures import latency_ms, p_text
+from shortlist.evaluation.figures import counted, latency_ms, p_text
 from shortlist.evaluation.measures import measure_names
 from shortlist.evaluation.records import Comparison, Evaluation, SystemResult
 
@@ -47,7 +47,7 @@ def moment(timestamp: str) -> str:
 
 
 def _about(evaluation: Evaluation) -> str:
-    parts = [f"{evaluation.queries} queries"]
+    parts = [counted(evaluation.queries, "query", "queries")]
     if evaluation.left_out:
         parts.append(f"{len(evaluation.left_out)} that do not count left out")
     parts.append(f"convention {evaluation.conventions.name}")
@@ -57,7 +57,10 @@ def _about(evaluation: Evaluation) -> str:
 
 
 def _lead(evaluation: Evaluation, first: SystemResult) -> str:
-    opening = f"{first.name} leads with {evaluation.primary} {first.means[evaluation.primary]:.3f}"
+    reached = f"{evaluation.primary} {first.means[evaluation.primary]:.3f}"
+    if len(evaluation.systems) == 1:
+        return f"{first.name} reaches {reached}."
+    opening = f"{first.name} leads with {reached}"
     ahead = evaluation.comparisons.get(first.name)
     if ahead is not None:
         return f"{opening}, {_over(ahead.baseline, ahead)}, worse on {ahead.losses}."
@@ -69,8 +72,7 @@ def _lead(evaluation: Evaluation, first: SystemResult) -> str:
 
 
 def _over(other: str, comparison: Comparison) -> str:
-    queries = "query" if comparison.wins == 1 else "queries"
-    counts = f"better on {comparison.wins} {queries}, equal on {comparison.ties}"
+    counts = f"better on {counted(comparison.wins, 'query', 'queries')}, equal on {comparison.ties}"
     chance = ", so chance may explain it" if comparison.p_holm >= _SIGNIFICANT else ""
     return f"{comparison.difference:.3f} over {other} ({p_text(comparison.p_holm)}{chance}): {counts}"
 

@@ -88,7 +88,7 @@ def _row(evaluation: Evaluation, result: SystemResult, ticks: Sequence[float]) -
         (head, Cell(f"{latencies[head.removesuffix(' ms')]:.1f}" if latencies else "–")) for head in _timed(evaluation)
     ]
     interval, mean = result.intervals[evaluation.primary], result.means[evaluation.primary]
-    leads = result is leader(evaluation)
+    leads = len(evaluation.systems) > 1 and result is leader(evaluation)
     return SystemRow(
         name=result.name,
         leads=leads,

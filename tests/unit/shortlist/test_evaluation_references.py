@@ -95,10 +95,10 @@ def test_judgments_and_answers_outside_the_catalogue_are_counted_and_said():
     assert gaps.outside_runs == {"right": 2}
     assert gaps.unjudged_queries == 1
     said = "\n".join(caveats(found))
-    assert "2 judgments, 1 of them with a grade above 0, are of products that the catalogue does not hold" in said
+    assert "The catalogue does not hold the products of 2 judgments, 1 of them with a grade above 0" in said
     assert "such as c, d: no system can find them" in said
     assert "Ranked products that the catalogue does not hold: right 2." in said
-    assert "1 queries of the catalogue have no judgments" in said
+    assert "1 query of the catalogue has no judgments" in said
     assert report_document(found)["gaps"]["outside"] == 2
 
 

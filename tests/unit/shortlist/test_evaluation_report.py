@@ -188,7 +188,15 @@ def test_a_lead_that_chance_may_explain_says_so():
 def test_one_system_alone_has_a_page_too():
     text = Page(render(evaluation_of({"dense": SystemRun(DENSE)}))).text
     assert "One system alone: nothing to compare." in text
-    assert "dense leads with nDCG@10 1.000." in text
+    assert "dense reaches nDCG@10 1.000." in text
+    assert "leads with" not in text
+
+
+def test_one_system_alone_is_held_against_nothing_in_the_table():
+    lines = table(evaluation_of({"dense": SystemRun(DENSE)})).splitlines()
+    assert lines[0].endswith("p95 ms")
+    assert lines[2].split() == ["dense", *["1.0000"] * 6, "-", "-"]
+    assert lines[3] == "toy: 2 queries (1 more does not count and is left out)"
 
 
 def test_exponential_gains_are_named_on_the_page():
@@ -226,7 +234,7 @@ def test_the_table_is_aligned_and_says_what_it_rests_on():
     assert lines[2].split()[9:] == ["-0.6557", "[-1.0000,", "-0.3115]", "(p", "=", ".499)"]
     assert lines[3].split() == ["dense", *["1.0000"] * 6, "-", "-", "-"]
     assert lines[4] == (
-        "toy: 2 queries (1 more do not count and are left out); "
+        "toy: 2 queries (1 more does not count and is left out); "
         "vs dense: difference in nDCG@10 [95 % interval], p of a paired randomisation test, corrected for their number"
     )
     assert lines[5].startswith("convention linear: gain the grade; discount 1 / log2(rank + 1); ideal")
