@@ -40,7 +40,7 @@ bench: $(STAMP) ## measure speed beside its peers on this machine (tools/bench/r
 bench-table: $(STAMP) ## put the newest results of `make bench` into docs/evaluation.md and docs/pictures
 	$(BIN)/python -m tools.bench.speed.publish
 
-bench-peers: $(STAMP) $(PEERS)/.installed ## measure Shortlist beside what one would write with other libraries (half an hour)
+bench-peers: $(STAMP) $(PEERS)/.installed ## measure Shortlist beside what one would write with other libraries (half an hour and more)
 	test -d artifacts/demo/models || $(BIN)/shortlist demo --out artifacts/demo
 	$(BIN)/python -m tools.bench.peers.run
 
