@@ -44,6 +44,7 @@ def references(evaluation: Evaluation) -> list[str]:
         systems = ", ".join(f"{name} {found.mean:.4f}" for name, found in ceiling.systems.items())
         lines.append(
             f"ceiling: human raters as systems get {ceiling.measure} {ceiling.mean:.4f} ({raters}) on the "
-            f"{ceiling.products} products of {ceiling.queries} queries that all graded; there {systems}"
+            f"{ceiling.products} products of {ceiling.queries} queries that all graded; there {systems}, "
+            f"a random order {ceiling.random:.4f}"
         )
     return lines

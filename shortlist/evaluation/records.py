@@ -149,6 +149,7 @@ class Ceiling:
         measure: Name of the nDCG.
         raters: Rater -> mean nDCG; products of one grade are tied, which is worth the mean over their orders.
         systems: System -> mean nDCG on the same products, in the order of its run.
+        random: Mean nDCG of a random order of them.
         queries: Queries that count on those products.
         products: Number of query-product pairs.
     """
@@ -156,6 +157,7 @@ class Ceiling:
     measure: str
     raters: Mapping[str, Estimate]
     systems: Mapping[str, Estimate]
+    random: float
     queries: int
     products: int
 

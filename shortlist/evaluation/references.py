@@ -67,6 +67,7 @@ def rater_ceiling(
         measure=measure_names(options).ndcg,
         raters={name: _estimate(values, options) for name, values in by_rater.items()},
         systems={name: _estimate(values, options) for name, values in by_system.items()},
+        random=float(np.mean([random_ndcg(of, **form) for of in pool.values()])),
         queries=len(pool),
         products=sum(map(len, pool.values())),
     )

@@ -132,6 +132,7 @@ def _ceiling_document(ceiling: Ceiling) -> dict[str, Any]:
         "mean": ceiling.mean,
         "raters": estimates(ceiling.raters),
         "systems": estimates(ceiling.systems),
+        "random": ceiling.random,
         "queries": ceiling.queries,
         "products": ceiling.products,
     }

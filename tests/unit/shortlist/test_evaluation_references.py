@@ -50,6 +50,7 @@ def test_raters_are_scored_as_systems_with_their_ties_averaged():
     # The system's unjudged product is left out here.
     assert ceiling.systems["right"].mean == pytest.approx(1.0)
     assert (ceiling.measure, ceiling.queries, ceiling.products) == ("nDCG@10", 2, 5)
+    assert ceiling.random == pytest.approx(random_floors(QRELS, OPTIONS, products=None).judged)
     second = ceiling.raters["2"]
     assert second.interval.low <= second.mean <= second.interval.high
 
@@ -59,6 +60,7 @@ def test_only_what_all_raters_graded_and_somebody_judged_counts():
     ceiling = rater_ceiling(QRELS, raters, {}, OPTIONS)
     assert ceiling is not None
     assert (ceiling.queries, ceiling.products) == (1, 1)
+    assert ceiling.random == 1.0 > random_floors(QRELS, OPTIONS, products=None).judged  # one product has one order
 
 
 @pytest.mark.parametrize("raters", [{}, {"1": {}}, {"1": {"q": {"c": 0}}}])
@@ -83,6 +85,8 @@ def test_table_and_report_json_hold_floor_and_ceiling():
     assert "on the 5 products of 2 queries that all graded; there right 1.0000, silent 0.0000" in text
     document = report_document(found)
     assert document["floors"] == {"judged": floors.judged, "catalogue": floors.catalogue}
+    assert f"a random order {found.ceiling.random:.4f}" in text
+    assert document["ceiling"]["random"] == found.ceiling.random
     assert document["ceiling"]["raters"]["1"]["mean"] == 1.0
     assert document["ceiling"]["systems"]["silent"] == {"mean": 0.0, "interval_95": [0.0, 0.0]}
     assert report_document(evaluation())["ceiling"] is None
