@@ -92,7 +92,7 @@ def debiased_calibration_error(probabilities: Values, outcomes: Values, *, bins:
     Args:
         probabilities: float64 [n].
         outcomes: 0 or 1, float64 [n].
-        bins: Bins at most; each has two pairs or more.
+        bins: Bins at most, of equal size but for equal probabilities, which are never parted.
 
     Returns:
         The error; 0 for fewer than two pairs.
@@ -103,12 +103,15 @@ def debiased_calibration_error(probabilities: Values, outcomes: Values, *, bins:
     count = min(bins, len(probabilities) // 2)
     if not count:
         return 0.0
-    order = np.argsort(probabilities, kind="stable")
+    # Equal probabilities share a bin: parted, they would lie in the order of the pairs, which may know the outcomes.
+    starts = np.unique([part[0] for part in np.array_split(np.sort(probabilities), count)])
+    places = np.searchsorted(starts, probabilities, side="right") - 1
     squared = 0.0
-    for members in np.array_split(order, count):
-        share = float(outcomes[members].mean())
-        chance = share * (1 - share) / (len(members) - 1)
-        squared += len(members) / len(order) * ((float(probabilities[members].mean()) - share) ** 2 - chance)
+    for place in range(len(starts)):
+        members = places == place
+        pairs, share = int(members.sum()), float(outcomes[members].mean())
+        chance = share * (1 - share) / max(1, pairs - 1)
+        squared += pairs / len(places) * ((float(probabilities[members].mean()) - share) ** 2 - chance)
     return float(np.sqrt(max(0.0, squared)))
 
 

@@ -333,8 +333,21 @@ class SearchEngine(Serving):
         with panics_refused():
             return explain(generation, question, product_id)
 
+    @property
+    def good_grade(self) -> int | None:
+        """Smallest grade of a good match, as `Hit.probability` means it; ``None`` when hits have no probabilities."""
+        calibration = self._generation.confidence.calibration
+        return None if calibration is None else calibration.good
+
     def run(
-        self, query: str, system: System, *, depth: int, run_depth: int, filters: Filters | None = None
+        self,
+        query: str,
+        system: System,
+        *,
+        depth: int,
+        run_depth: int,
+        filters: Filters | None = None,
+        see: Callable[[Sequence[Ranked]], object] | None = None,
     ) -> tuple[list[tuple[str, float]], float]:
         """Rank one query as ``system`` does, for evaluation: ids and scores only, as deep as asked.
 
@@ -344,6 +357,7 @@ class SearchEngine(Serving):
             depth: Candidates that the cross-encoder sees.
             run_depth: Length of the run; candidates below ``depth`` keep the first-stage order.
             filters: As for :meth:`search`.
+            see: Shown the candidates as they were ranked, with the scores of their stages and their probabilities.
 
         Returns:
             (product_id, score) best first, and the milliseconds it took.
@@ -360,6 +374,8 @@ class SearchEngine(Serving):
             reranking=system is System.hybrid_rerank,
         )[0]
         elapsed_ms = (time.perf_counter() - start) * 1000
+        if see is not None:
+            see(ranking.ranked)
         return [(ranked.product_id, ranked.score) for ranked in ranking.ranked], elapsed_ms
 
     def watch_recall(

@@ -145,7 +145,7 @@ def _check(qrels: Qrels, runs: Mapping[str, SystemRun], options: EvaluationOptio
             raise ConfigError(f"a system's name becomes a file name, got {name!r}; leave out '/' and a leading '.'")
         check_run(name, answers.run)
         if answers.probability_of is not None:
-            check_probabilities(name, answers.run)
+            check_probabilities(name, answers.claims)
     check_qrels(qrels, RULES[options.convention])
 
 
@@ -248,7 +248,7 @@ def _compared(
 def _scores(runs: Mapping[str, SystemRun], qrels: Qrels, options: EvaluationOptions) -> dict[str, ScoreProfile]:
     return {
         name: score_profile(
-            answers.run,
+            answers.claims,
             qrels,
             k=options.k,
             good=options.min_grade_recall if answers.probability_of is None else answers.probability_of,

@@ -61,11 +61,24 @@ class SystemRun:
         latencies_ms: query_id -> milliseconds; empty when nobody measured, as with a run file from elsewhere.
         probability_of: The scores claim to be probabilities that the grade is this or higher, which is then checked;
             ``None`` when they only order.
+        probabilities: query_id -> product_id -> probability of such a grade, where it stands beside the scores and not
+            in their place; empty when the scores themselves are the probabilities.
     """
 
     run: Run
     latencies_ms: Mapping[str, float] = field(default_factory=dict)
     probability_of: int | None = None
+    probabilities: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def claims(self) -> Run:
+        """The run with what is claimed of each product in place of its score; products without a claim are left out."""
+        if not self.probabilities:
+            return self.run
+        return {
+            query_id: [(product_id, of[product_id]) for product_id, _ in self.run.get(query_id, []) if product_id in of]
+            for query_id, of in self.probabilities.items()
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rerank.reliability import reliability
 from retrieval.records import Qrels, Run
 from shortlist.evaluation.paired import bootstrap_shares
-from shortlist.evaluation.records import Estimate
+from shortlist.evaluation.records import Estimate, Interval
 
 BINS = 10
 """Bins of scores: tenths are the custom of reliability diagrams (Guo et al., ICML 2017, use 15 for 10,000 pairs)."""
@@ -58,6 +59,10 @@ class ScoreProfile:
         brier: Mean squared difference between a probability and what came true (0 or 1); ``None`` for other scores.
         calibration_error: Mean absolute difference between probability and share over the bins, weighted by their
             products; ``None`` for other scores.
+        skill: One less ``brier`` over that of always claiming the share of good products, with its bootstrap interval
+            over queries; ``None`` for other scores.
+        debiased_error: Root mean squared difference over bins of equal size, less what chance alone puts there;
+            ``None`` for other scores. Source: `rerank.reliability`.
     """
 
     is_probability: bool
@@ -69,6 +74,8 @@ class ScoreProfile:
     absent: str
     brier: float | None = None
     calibration_error: float | None = None
+    skill: Estimate | None = None
+    debiased_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,10 @@ def score_profile(
         absent = "its scores take too few different values"
     bins = () if absent else _bins(pairs, starts, queries=len(heads), good=good, trials=trials, seed=seed)
     truths = [(pair.score, pair.grade >= good) for pair in pairs]
+    told = None
+    if is_probability and pairs:
+        claimed, true = zip(*truths, strict=True)
+        told = reliability(claimed, true, [pair.query for pair in pairs], seed=seed)
     return ScoreProfile(
         is_probability=is_probability,
         good=good,
@@ -127,6 +138,8 @@ def score_profile(
         calibration_error=sum(of.products * abs(of.mean - of.good.mean) for of in bins) / len(pairs)
         if is_probability and pairs
         else None,
+        skill=None if told is None else Estimate(told.skill, Interval(*told.skill_interval)),
+        debiased_error=None if told is None else told.calibration_error,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from indexing.errors import ConfigError, InvalidQuery, SourceDataError
 from indexing.storage import digest
+from rerank.reranker import Ranked
 from retrieval.catalog import Catalog, open_catalog
 from retrieval.config import CatalogConfig
 from retrieval.postings import Postings
@@ -220,10 +221,15 @@ def run_system(
         among: query_id -> the only products to be ranked. Those that the system does not return (words alone find only
             what shares one) follow in the order of their ids, so that all are ranked. ``None`` ranks the catalogue.
     """
+    probabilities: dict[str, dict[str, float]] = {}
 
     def ask(query: Query) -> tuple[list[tuple[str, float]], float]:
+        def see(ranked: Sequence[Ranked]) -> None:
+            told = {hit.product_id: hit.probability for hit in ranked[: config.k] if hit.probability is not None}
+            probabilities[query.query_id] = told
+
         if among is None:
-            return engine.run(query.text, system, depth=config.depth, run_depth=config.run_depth)
+            return engine.run(query.text, system, depth=config.depth, run_depth=config.run_depth, see=see)
         wanted = among[query.query_id]
         filters = [("product_id", "in", sorted(wanted))]
         answer, elapsed_ms = engine.run(
@@ -241,7 +247,8 @@ def run_system(
                 run[query.query_id] = answer
                 latencies[query.query_id] = elapsed_ms
             advance(1)
-    return SystemRun(run, latencies)
+    told = {query_id: of for query_id, of in probabilities.items() if of and query_id in run}
+    return SystemRun(run, latencies, probability_of=engine.good_grade if told else None, probabilities=told)
 
 
 def _completed(answer: list[tuple[str, float]], wanted: Collection[str]) -> list[tuple[str, float]]:

@@ -120,7 +120,17 @@ def _calibration(profile: ScoreProfile) -> str:
     return (
         f"The scores claim to be the probability of grade {profile.good} or more. On average they are off by "
         f"{profile.calibration_error:.3f} (expected calibration error), Brier score {profile.brier:.3f} "
-        f"({_counted(profile)})."
+        f"({_counted(profile)})." + _skill(profile)
+    )
+
+
+def _skill(profile: ScoreProfile) -> str:
+    if profile.skill is None:
+        return ""
+    return (
+        f" That is a skill of {profile.skill.mean:.3f} [{profile.skill.interval.low:.3f}, "
+        f"{profile.skill.interval.high:.3f}] over always claiming the share of good products; without what chance puts "
+        f"there, the calibration error is {profile.debiased_error:.3f}."
     )
 
 

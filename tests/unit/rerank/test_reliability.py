@@ -48,6 +48,12 @@ def test_what_chance_puts_into_a_calibration_error_is_taken_out_and_a_true_error
     assert np.mean(squared["off"]) == pytest.approx(np.sqrt(1 / 12), abs=0.02)  # root mean square of half of U(0, 1)
 
 
+def test_equal_probabilities_are_judged_together_in_whatever_order_they_come():
+    claimed = np.repeat([0.25, 0.75], 20)
+    outcomes = np.repeat([1.0, 0.0, 1.0, 0.0], [5, 15, 15, 5])  # a quarter and three quarters: nothing is off
+    assert debiased_calibration_error(claimed, outcomes) == 0
+
+
 def test_fewer_than_two_pairs_have_no_calibration_error():
     assert debiased_calibration_error(np.array([0.3]), np.array([1.0])) == 0
 

@@ -11,7 +11,10 @@ from rerank.config import ConfidenceConfig
 from retrieval.records import Product, Query
 from shortlist import SearchEngine, Verdict
 from shortlist.cli.texts import hits_text
+from shortlist.compose import load_config
+from shortlist.config import EvaluateConfig, System
 from shortlist.jobs.confidence import Remembering, learn
+from shortlist.jobs.evaluate import run_system
 
 COLOURS = ("red", "blue", "green", "white", "black", "grey", "pink", "brown")
 KINDS = ("mouse", "lamp", "sofa", "kettle", "chair", "table", "phone", "clock")
@@ -177,3 +180,18 @@ def test_no_pair_is_scored_twice_for_a_query(make_generation):
     remembering = Remembering(SharedWords())
     assert remembering.score("a b", ["a", "b c", "a"]).tolist() == [0.0, 0.0, 0.0]
     assert remembering.score("a", ["a", "b c"]).tolist() == [5.0, -5.0]
+
+
+def test_an_evaluation_holds_the_probabilities_of_the_first_hits_against_what_came_true(shop, sure):
+    config = load_config(EvaluateConfig, ["catalog=parquet", "k=3", "depth=20", "run_depth=100"])
+    plain, judged = (
+        run_system(engine_over(generation), System.hybrid_rerank, QUERIES, config) for generation in (shop, sure)
+    )
+    assert (plain.probability_of, dict(plain.probabilities)) == (None, {})
+    assert judged.run == plain.run
+    assert judged.probability_of == 2
+    assert {len(of) for of in judged.probabilities.values()} == {3}
+    hits = engine_over(sure).search(QUERIES[0].text, k=3, depth=20).hits
+    assert judged.probabilities[QUERIES[0].query_id] == {hit.product_id: hit.probability for hit in hits}
+    first = run_system(engine_over(sure), System.hybrid, QUERIES, config)
+    assert (first.probability_of, dict(first.probabilities)) == (None, {})

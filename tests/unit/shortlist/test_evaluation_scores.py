@@ -64,6 +64,9 @@ def test_probabilities_are_held_against_what_came_true():
     assert [(of.mean, of.products, of.good.mean) for of in profile.bins] == [(0.75, 10, 0.7), (0.25, 10, 0.3)]
     assert profile.calibration_error == pytest.approx(0.05)
     assert profile.brier == pytest.approx((7 * 0.25**2 + 3 * 0.75**2 + 7 * 0.25**2 + 3 * 0.75**2) / 20)
+    assert profile.skill.mean == pytest.approx(1 - profile.brier / 0.25)
+    assert profile.skill.interval.low < profile.skill.mean < profile.skill.interval.high
+    assert profile.debiased_error == 0  # .05 is less than chance puts there with so few products
 
 
 def test_a_probability_on_the_edge_of_two_bins_belongs_to_the_upper_one_and_one_to_the_last():
@@ -77,6 +80,21 @@ def test_probabilities_of_nothing_have_no_calibration():
     profile = profile_of({}, is_probability=True)
     assert "only 0 judged products" in profile.absent
     assert (profile.brier, profile.calibration_error, profile.bins) == (None, None, ())
+    assert (profile.skill, profile.debiased_error) == (None, None)
+
+
+def test_probabilities_beside_the_scores_are_held_against_what_came_true_in_place_of_them():
+    beside = {query_id: {product_id: 0.5 for product_id, _ in answer[:1]} for query_id, answer in RUN.items()}
+    runs = {"s": SystemRun(RUN, probability_of=3, probabilities=beside)}
+    evaluation = evaluate_runs("toy", QRELS, runs, options=EvaluationOptions(trials=10))
+    plain = evaluate_runs("toy", QRELS, {"s": SystemRun(RUN)}, options=EvaluationOptions(trials=10))
+    assert evaluation.systems["s"].means == plain.systems["s"].means
+    profile = evaluation.scores["s"]
+    assert (profile.is_probability, profile.good) == (True, 3)
+    assert profile.judged + profile.unjudged == len(RUN)
+    beside[next(iter(RUN))][RUN[next(iter(RUN))][0][0]] = 1.5
+    with pytest.raises(SourceDataError, match=r"claim to be probabilities.* got 1\.5"):
+        evaluate_runs("toy", QRELS, runs, options=EvaluationOptions(trials=10))
 
 
 def test_a_claimed_probability_outside_its_range_is_refused():

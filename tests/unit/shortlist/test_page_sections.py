@@ -204,6 +204,8 @@ def test_probabilities_get_a_reliability_diagram_with_its_diagonal():
     assert 'class="zero"' in system.diagram
     assert "off by 0.250 (expected calibration error), Brier score 0.062 (80 judged products)" in system.summary
     assert "Reliability diagram" in system.diagram
+    assert "a skill of 0.750 [0.750, 0.750] over always claiming" in system.summary
+    assert "the calibration error is 0.250" in system.summary
 
 
 # --- quality and cost -------------------------------------------------------------------------------------------------
