@@ -89,6 +89,56 @@ class HeldOutQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several ways to rank, chosen over the first of them on held-out queries.
+
+    Attributes:
+        place: Its place among those tried; 0, the first, unless another won.
+        gain: Its mean over that of the first.
+        standard_error: Of that, over queries.
+        nested_gain: Mean over that of the first where each query is ranked in the way that the others of a
+            cross-validation choose: what the choice is worth on queries that had no part in it.
+        nested_error: Standard error of that.
+    """
+
+    place: int
+    gain: float
+    standard_error: float
+    nested_gain: float
+    nested_error: float
+
+
+def choose(measured: npt.NDArray[np.float64], *, seed: int = 7) -> Choice:
+    """Choose the way with the highest mean among those that win over the first; the first where none does.
+
+    A way wins when its mean paired difference to the first is above the standard error of that difference, which keeps
+    the first where the evidence is thin. Of equal ones the earlier is taken.
+
+    Args:
+        measured: A measure of every way on every query, float64 [w, q], at least one of each.
+        seed: Deals the queries out to the folds of the nested gain; the choice does not depend on it.
+
+    Returns:
+        The choice; the first way when there are fewer than `MINIMUM_QUERIES` queries.
+
+    Source:
+        The one-standard-error rule: Breiman, Friedman, Olshen, Stone, "Classification and Regression Trees", 1984,
+        section 3.4.3.
+    """
+    differences = measured - measured[0]
+    gains, errors = _paired(differences)
+    chosen = _winner(differences)
+    nested_gain, nested_error = _paired(_nested(differences, seed)[None])
+    return Choice(
+        place=chosen,
+        gain=float(gains[chosen]),
+        standard_error=float(errors[chosen]),
+        nested_gain=float(nested_gain[0]),
+        nested_error=float(nested_error[0]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class WeightChoice:
     """The weight for the final fusion and what it was chosen from.
 
@@ -115,9 +165,8 @@ class WeightChoice:
 def best_weight(held_out: Sequence[HeldOutQuery], *, k: int = 10, seed: int = 7) -> WeightChoice:
     """Choose the cross-encoder's weight on held-out queries.
 
-    The weight of the highest mean nDCG@k among those that win, the smallest of equals; 0 when none wins. A weight wins
-    when its mean paired difference to weight 0 is above the standard error of that difference, which keeps the first
-    stage where the evidence is thin.
+    The weight of the highest mean nDCG@k among those that win over weight 0, the smallest of equals; 0 when none wins
+    (`choose` says what winning is).
 
     Args:
         held_out: Queries no model was fitted on; those without a grade above 0 are left out.
@@ -126,27 +175,20 @@ def best_weight(held_out: Sequence[HeldOutQuery], *, k: int = 10, seed: int = 7)
 
     Returns:
         The choice; weight 0 when fewer than ``MINIMUM_QUERIES`` queries can be scored.
-
-    Source:
-        The one-standard-error rule: Breiman, Friedman, Olshen, Stone, "Classification and Regression Trees", 1984,
-        section 3.4.3.
     """
     judged = [query for query in held_out if has_gain(query.grades)]
     if not judged:
         return WeightChoice(0.0, queries=0, ndcg={}, gain=0.0, standard_error=0.0, nested_gain=0.0, nested_error=0.0)
     measured = np.array([[_ndcg(query, weight, k) for query in judged] for weight in WEIGHTS])
-    means, differences = measured.mean(axis=1), measured - measured[0]
-    gains, errors = _paired(differences)
-    chosen = _winner(differences)
-    nested_gain, nested_error = _paired(_nested(differences, seed)[None])
+    means, choice = measured.mean(axis=1), choose(measured, seed=seed)
     return WeightChoice(
-        weight=WEIGHTS[chosen],
+        weight=WEIGHTS[choice.place],
         queries=len(judged),
         ndcg={weight: float(mean) for weight, mean in zip(WEIGHTS, means, strict=True)},
-        gain=float(gains[chosen]),
-        standard_error=float(errors[chosen]),
-        nested_gain=float(nested_gain[0]),
-        nested_error=float(nested_error[0]),
+        gain=choice.gain,
+        standard_error=choice.standard_error,
+        nested_gain=choice.nested_gain,
+        nested_error=choice.nested_error,
     )
 
 

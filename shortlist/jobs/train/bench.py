@@ -12,7 +12,7 @@ from indexing import storage
 from indexing.exact import best_first
 from indexing.types import FloatMatrix
 from retrieval.attacks import misspelt
-from retrieval.config import EncoderConfig
+from retrieval.config import EncoderConfig, FusionConfig
 from retrieval.encoder import DualEncoder
 from retrieval.fusion import Ranked, fuse
 from retrieval.lexical import LexicalIndex
@@ -23,6 +23,7 @@ from shortlist.config import TrainConfig
 from shortlist.jobs.train.ground import Ground
 from shortlist.jobs.train.steps import Ranker
 from shortlist.progress import progress
+from shortlist.stored import thaw
 
 POOL = 1000
 """Products that every source hands to the first fusion, as the evaluation's runs are long."""
@@ -61,6 +62,12 @@ class Bench:
         folder = self.artefacts.get("encoder")
         return self.config.encoder if folder is None else replace(self.config.encoder, model=str(folder))
 
+    @property
+    def fusion(self) -> FusionConfig:
+        """The first fusion as it is now: the one that was learned, or the configured one."""
+        path = self.artefacts.get("fusion")
+        return self.config.fusion if path is None else thaw("fusion", storage.read_json(path), FusionConfig)
+
     @cached_property
     def product_ids(self) -> tuple[str, ...]:
         """Ids in the order of rows; rows ascend with the id, so that a stable order settles ties as everywhere."""
@@ -91,13 +98,16 @@ class Bench:
         dense = self._by_vector(texts, wide)
         if system == "dense":
             return [cut(found, depth) for found in dense]
-        rows = np.arange(len(self.product_ids))
+        fusion, rows = self.fusion, np.arange(len(self.product_ids))
         return [
-            fuse(
-                self.config.fusion, {"dense": found, "lexical": self._by_words(text, wide)}, tie_rank=rows, depth=depth
-            )
+            fuse(fusion, {"dense": found, "lexical": self._by_words(text, wide)}, tie_rank=rows, depth=depth)
             for text, found in zip(texts, dense, strict=True)
         ]
+
+    def sources(self, texts: Sequence[str]) -> list[dict[str, Ranked]]:
+        """Return what each source hands to the first fusion, by its name, for query texts."""
+        dense, lexical = self._by_vector(texts, POOL), [self._by_words(text, POOL) for text in texts]
+        return [{"dense": near, "lexical": shared} for near, shared in zip(dense, lexical, strict=True)]
 
     def _by_vector(self, texts: Sequence[str], depth: int) -> list[Ranked]:
         """Return what the encoder as it is finds; kept until the encoder changes."""

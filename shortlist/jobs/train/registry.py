@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from shortlist.jobs.train.adapt import Adapt
 from shortlist.jobs.train.attacks import Attacks
+from shortlist.jobs.train.fusing import LearnFusion
 from shortlist.jobs.train.mining import HardNegatives
 from shortlist.jobs.train.reranking import LearnConfidence, TrainReranker, TrainStudent
 from shortlist.jobs.train.retriever import TrainRetriever
@@ -16,6 +17,7 @@ _ALL: tuple[Step, ...] = (
     HardNegatives(),
     Typos(),
     Attacks(),
+    LearnFusion(),
     TrainReranker(),
     TrainStudent(),
     LearnConfidence(),

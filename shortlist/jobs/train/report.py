@@ -78,6 +78,10 @@ def card(report: "RecipeReport", name: str) -> str:
 def summary(report: "RecipeReport", out: Path) -> str:
     """Return what ``shortlist train`` prints."""
     models = [f"{name}.model={out / 'models' / name}" for name in MODELS if name in report.artefacts]
+    if "fusion" in report.artefacts:
+        learned = storage.read_json(out / report.artefacts["fusion"])
+        kind = learned.pop("kind")
+        models += [f"fusion={kind}", *(f"fusion.{name}={value:g}" for name, value in learned.items())]
     return "\n".join(
         [ablation(report), "", f"report  {out / 'report.json'}", f"models  {' '.join(models) or 'none kept'}"]
     )

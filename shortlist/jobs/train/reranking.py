@@ -234,7 +234,7 @@ class BenchAnswers:
         return cls(
             bench=bench,
             products=products,
-            retriever=Retriever(bench.tower(), dense, bench.lexical, products, bench.config.fusion),
+            retriever=Retriever(bench.tower(), dense, bench.lexical, products, bench.fusion),
             reranker=open_reranker(CrossEncoderConfig(model=str(bench.artefacts["reranker"])), bench.config.runtime),
         )
 

@@ -8,7 +8,7 @@ was interrupted goes on after the last whole step. The names that there are:
 - ``synthetic``: folder of generated queries;
 - ``reranker``: folder of a cross-encoder;
 - ``confidence``: what calibration and abstention found;
-- ``fusion``: the learned final fusion.
+- ``fusion``: JSON, the learned first fusion: its kind and weights.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,0 +1,72 @@
+"""Step ``fusion``: how the first stage weighs words against meaning, chosen on the tuning queries."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from indexing import storage
+from rerank.fusion import choose
+from retrieval.config import ConvexConfig, FusionConfig, RrfConfig, ZscoreConfig
+from retrieval.fusion import fuse
+from retrieval.metrics import has_gain, ndcg
+from retrieval.text import normalise_query
+from shortlist.jobs.train.bench import Bench
+from shortlist.jobs.train.ground import TUNE
+from shortlist.jobs.train.measure import PRIMARY, K
+from shortlist.jobs.train.steps import Made, Ranker
+from shortlist.stored import freeze
+
+SHARES = tuple(step / 10 for step in range(11))
+"""Shares of the dense source that are tried, 0 and 1 among them: a source that does not help is not asked."""
+
+SEED = 7
+"""Of the folds of the nested gain; the choice does not depend on it."""
+
+
+class LearnFusion:
+    """The kind and the weights of the first fusion: the configured one, unless another wins over it."""
+
+    name = "fusion"
+    needs: tuple[str, ...] = ()
+    makes: tuple[str, ...] = ("fusion",)
+    decides = "hybrid"
+    labels = True
+
+    def run(self, bench: Bench, folder: Path) -> Made:
+        """Measure every fusion on the same lists, and write the chosen one."""
+        grades = bench.ground.grades
+        queries = [query for query in bench.ground.queries[TUNE] if has_gain(grades[query.query_id])]
+        lists = bench.sources([normalise_query(query.text) for query in queries])
+        tried = [bench.fusion, *candidates(bench.fusion)]
+        everything = np.arange(len(bench.product_ids))
+        measured = np.zeros((len(tried), len(queries)))
+        for place, config in enumerate(tried):
+            for number, (query, sources) in enumerate(zip(queries, lists, strict=True)):
+                rows, _ = fuse(config, sources, tie_rank=everything, depth=K)
+                measured[place, number] = ndcg([bench.product_ids[row] for row in rows], grades[query.query_id], k=K)
+        if not queries:
+            measured = np.zeros((len(tried), 1))
+        choice = choose(measured, seed=SEED)
+        storage.write_json(folder / "fusion.json", freeze("fusion", tried[choice.place]))
+        means = {_named(config): float(mean) for config, mean in zip(tried, measured.mean(axis=1), strict=True)}
+        record = {"choice": asdict(choice), "queries": len(queries), PRIMARY: means, "seed": SEED}
+        return Made(artefacts={"fusion": folder / "fusion.json"}, record=record)
+
+    def rankers(self, bench: Bench) -> Mapping[str, Ranker]:
+        """No system of its own: ``hybrid`` follows the fusion."""
+        return {}
+
+
+def candidates(configured: FusionConfig) -> Iterator[FusionConfig]:
+    """Yield every kind of fusion at every share of the dense source; each source recalls as many as configured."""
+    kinds: tuple[FusionConfig, ...] = (ZscoreConfig(), ConvexConfig(), RrfConfig())
+    for kind in kinds:
+        for share in SHARES:
+            yield replace(kind, dense=share, lexical=round(1 - share, 1), source_depth=configured.source_depth)
+
+
+def _named(config: FusionConfig) -> str:
+    frozen = freeze("fusion", config)
+    return f"{frozen['kind']} dense={config.dense:g} lexical={config.lexical:g}"
