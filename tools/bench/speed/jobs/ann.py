@@ -4,6 +4,7 @@ Operating points, the peers' and ours, are chosen on Home Depot's train queries 
 """
 
 import json
+import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from tools.machine import ROOT
 NAME = "ann"
 K, TARGET = 100, 0.95
 SCRIPT = ROOT / "tools" / "bench" / "peers" / "graphs.py"
+REQUIREMENTS = SCRIPT.with_name("requirements-ann.txt")
 GRID = (("hnswlib", 16, 200), ("usearch", 16, 128), ("hnswlib", 12, 200), ("usearch", 32, 128))
 """Library, links, beam while building: hnswlib's and usearch's own defaults, then another number of links for each."""
 
@@ -50,6 +52,8 @@ class Peer:
 def measure(options: Options) -> Measurement:
     """Build every index over the same vectors, choose operating points, then search in turns."""
     count = options.number("ann.count", 200_000, quick=3_000)
+    if not _peers_are_there(options.peers_python):
+        return _not_run(count)
     asked = options.number("ann.queries", 200, quick=20)
     embedded = catalogue(options, count, tuning=asked, scoring=asked)
     folder = options.work / f"ann-{count}-{options.seed}"
@@ -67,6 +71,26 @@ def measure(options: Options) -> Measurement:
             for spec in GRID[: options.number("ann.peers", len(GRID))]
         ]
         return _contest(options, index, build_s, recall, peers, embedded)
+
+
+def _peers_are_there(python: Path) -> bool:
+    """Whether the peers' interpreter has both libraries."""
+    imports = [str(python), "-c", "import hnswlib, usearch"]
+    return python.is_file() and subprocess.run(imports, capture_output=True, check=False).returncode == 0
+
+
+def _not_run(count: int) -> Measurement:
+    why = f"hnswlib and usearch are not in the peers' environment: pip install -r {REQUIREMENTS.relative_to(ROOT)}"
+    rows = [
+        Row(
+            job=f"search {count:,} vectors, k={K}, one thread, {library}",
+            compared=Compared.faster,
+            target=Target(at_least=target),
+            not_run=why,
+        )
+        for library, target in TIMES_FASTER.items()
+    ]
+    return Measurement(name=NAME, rows=tuple(rows), threads=1)
 
 
 def _peer(
