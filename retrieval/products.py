@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from indexing.errors import ArtifactCorrupt, ArtifactIncompatible, ArtifactNotFound, InvalidQuery
 from indexing.storage import FileDigest
 from indexing.types import BoolVector, IntVector
+from retrieval.attribute_columns import AttributeColumn
 from retrieval.filters import NUMBER, TEXT, Column, Condition, Filter, Filters, conjunctions, kind_of, shown
 from retrieval.predicates import Predicates
 from retrieval.product_file import CORE, EXTRA_TYPES, FORMAT, FORMAT_KEY, write_products
@@ -69,7 +70,8 @@ class ProductTable:
     def __init__(self, table: pa.Table) -> None:
         """Take a checked table; use `open`."""
         self.table = table
-        self._fields = [table[name] for name in CORE.names]
+        self._fields = [table[name] for name in CORE.names if name != "attributes"]
+        self._attributes = AttributeColumn(table["attributes"])
         self._extra = {name: table[name] for name in table.column_names[len(CORE) :]}
         self._comparable: dict[tuple[str, str], Column] = {}
         self._making = Lock()
@@ -161,10 +163,10 @@ class ProductTable:
             IndexError: If ``row`` is not in [0, n).
         """
         self._require_row(row)
-        product_id, title, *optional, price, attributes = (column[row].as_py() for column in self._fields)
+        product_id, title, *optional, price = (column[row].as_py() for column in self._fields)
         description, brand, category = (text or "" for text in optional)
         extra = {name: column[row].as_py() for name, column in self._extra.items()}
-        return Product(product_id, title, description, brand, category, dict(attributes), price, extra)
+        return Product(product_id, title, description, brand, category, self._attributes.get(row), price, extra)
 
     def eligible(self, filters: Filters | None) -> BoolVector:
         """Say which rows a filter lets through.

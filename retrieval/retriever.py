@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
+import numpy as np
+
 from indexing.errors import InvalidQuery
 from indexing.observed import Observe, ObservedIndex
-from indexing.types import BoolVector, FloatMatrix, FloatVector, VectorIndex
+from indexing.types import BoolVector, FloatMatrix, FloatVector, IntVector, VectorIndex
 from retrieval.config import FusionConfig
 from retrieval.fusion import Ranked, fuse, source_weights
 from retrieval.lexical import Bm25
@@ -306,17 +308,28 @@ class Retriever:
             rows, scores = rows[:depth], scores[:depth]
         else:
             rows, scores = fuse(self._fusion, lists, tie_rank=self._products.tie_rank, depth=depth)
-        by_source = {name: dict(zip(r.tolist(), s.tolist(), strict=True)) for name, (r, s) in lists.items()}
+        product_ids = self._products.product_id
+        sources = _scores_of(rows, lists)
+        ranked = zip(rows.tolist(), scores.tolist(), sources, strict=True)
         return tuple(
-            Candidate(
-                product_id=self._products.product_id(row),
-                row=row,
-                score=score,
-                rank=rank,
-                sources={name: found[row] for name, found in by_source.items() if row in found},
-            )
-            for rank, (row, score) in enumerate(zip(rows.tolist(), scores.tolist(), strict=True), start=1)
+            Candidate(product_id=product_ids(row), row=row, score=score, rank=rank, sources=found)
+            for rank, (row, score, found) in enumerate(ranked, start=1)
         )
+
+
+def _scores_of(rows: IntVector, lists: Mapping[str, Ranked]) -> list[dict[str, float]]:
+    """Return the score that every source gave to each of these rows (int64 [m]); those that did not return it lack."""
+    found: list[dict[str, float]] = [{} for _ in range(len(rows))]
+    for name, (returned, scores) in lists.items():
+        if not len(returned):
+            continue
+        order = np.argsort(returned)
+        rising = returned[order]
+        places = np.minimum(np.searchsorted(rising, rows), len(rising) - 1)
+        there = np.flatnonzero(rising[places] == rows)
+        for candidate, score in zip(there.tolist(), scores[order[places[there]]].tolist(), strict=True):
+            found[candidate][name] = score
+    return found
 
 
 def _share(start: float, queries: int) -> float:
