@@ -17,6 +17,7 @@ from rerank.folds import folds
 from retrieval.metrics import has_gain, ndcg
 
 FloatVector: TypeAlias = npt.NDArray[np.float32]
+Doubles: TypeAlias = npt.NDArray[np.float64]
 
 WEIGHTS = tuple(step / 10 for step in range(11))
 """The weights tried. A finer grid would fit the noise: with 50 queries a mean nDCG@10 is known to about .02."""
@@ -46,12 +47,46 @@ def final_scores(first: npt.ArrayLike, cross: npt.ArrayLike, *, weight: float) -
         Convex combination of standardised scores: Bruch, Gai, Ingber, "An Analysis of Fusion Functions for Hybrid
         Retrieval", ACM TOIS 42(1), 2023.
     """
-    if not 0 <= weight <= 1:
-        raise ValueError(f"the fusion weight must lie in [0, 1], got {weight}")
     first, cross = np.asarray(first, dtype=np.float64), np.asarray(cross, dtype=np.float64)
     if first.shape != cross.shape:
         raise ValueError(f"both stages must score the same candidates, got {first.shape} and {cross.shape} scores")
-    mixed = (1 - weight) * _standardised(first, "first-stage") + weight * _standardised(cross, "cross-encoder")
+    return partial_scores(first, cross, weight=weight)
+
+
+def standardised(first: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the z-scores of one query's first-stage scores, [n], as `final_scores` mixes them.
+
+    Raises:
+        ValueError: If a score is not finite.
+    """
+    return _standardised(np.asarray(first, dtype=np.float64), "first-stage")
+
+
+def partial_scores(first: npt.ArrayLike, cross: npt.ArrayLike, *, weight: float) -> FloatVector:
+    """Mix the scores of the candidates that the cross-encoder has seen, when it has not seen all of them.
+
+    As `final_scores`, with what is known: first-stage scores standardised over all n candidates, cross-encoder scores
+    over the m that it has seen. With m = n that is `final_scores` itself.
+
+    Args:
+        first: First-stage scores of all candidates, [n].
+        cross: Cross-encoder scores of the first m of them, [m].
+        weight: The cross-encoder's share, in [0, 1].
+
+    Returns:
+        float32 [m].
+
+    Raises:
+        ValueError: If there are more cross-encoder scores than candidates, a score is not finite, or the weight lies
+            outside [0, 1].
+    """
+    first, cross = np.asarray(first, dtype=np.float64), np.asarray(cross, dtype=np.float64)
+    if len(cross) > len(first):
+        raise ValueError(f"{len(cross)} candidates were scored of {len(first)}")
+    if not 0 <= weight <= 1:
+        raise ValueError(f"the fusion weight must lie in [0, 1], got {weight}")
+    known = standardised(first)[: len(cross)]
+    mixed = (1 - weight) * known + weight * _standardised(cross, "cross-encoder")
     return mixed.astype(np.float32)
 
 

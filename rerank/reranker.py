@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from rerank.config import CrossEncoderConfig, RerankerConfig
-from rerank.fusion import FloatVector, final_order, final_scores
+from rerank.fusion import FloatVector, final_order, partial_scores
 from retrieval.config import RuntimeConfig
 from retrieval.records import Candidate
 
@@ -76,12 +76,10 @@ def open_reranker(config: RerankerConfig, runtime: RuntimeConfig) -> Reranker:
 def rerank(
     query: str, candidates: Sequence[Candidate], *, texts: Sequence[str], reranker: Reranker, depth: int
 ) -> list[Ranked]:
-    """Order a query's candidates by both stages.
+    """Order a query's candidates by both stages, every one of the first ``depth`` seen by the reranker.
 
-    The first ``depth`` candidates get ``final_scores`` of both stages; equal ones are ordered by product_id. The others
-    keep the first stage's order and follow: their first-stage scores are shifted down so that the first of them lies at
-    least ``TAIL_GAP`` below the last reranked one. A reranker of weight 0 is not asked: order and scores are the first
-    stage's.
+    The slow and obvious way to what `combine` makes of scores that came in another way. A reranker of weight 0 is not
+    asked: order and scores are the first stage's.
 
     Args:
         query: Normalised query.
@@ -97,24 +95,48 @@ def rerank(
     Raises:
         ValueError: If ``depth`` < 1, texts are missing, or the candidates are not best first.
     """
-    _check(candidates, texts, depth)
-    if reranker.weight == 0 or not candidates:
+    if len(texts) < (needed := min(depth, len(candidates))):
+        raise ValueError(f"reranking {needed} candidates needs as many texts, got {len(texts)}")
+    asked = reranker.weight > 0 and candidates and depth > 0
+    cross = reranker.score(query, texts[:needed]) if asked else np.empty(0, dtype=np.float32)
+    return combine(candidates, cross, weight=reranker.weight, depth=depth)
+
+
+def combine(candidates: Sequence[Candidate], cross: FloatVector, *, weight: float, depth: int) -> list[Ranked]:
+    """Order a query's candidates by both stages, of which the second has seen the first few.
+
+    Those that it has seen get `partial_scores`; equal ones are ordered by product_id. The others, which it has not seen
+    for the deadline or because they lie beyond ``depth``, keep the first stage's order and follow: their scores are
+    shifted down so that the first of them lies at least ``TAIL_GAP`` below the last reranked one. Nothing is guessed
+    about them. Pairs are scored in the first stage's order, so whoever was not seen has less to say for himself than
+    all who were; a place further up would be one that no evidence stands for.
+
+    Args:
+        candidates: Best first, as the retriever returns them.
+        cross: Scores of the first m of them, float32 [m]; none leaves the first stage's order and scores.
+        weight: The cross-encoder's share.
+        depth: How many candidates it was to see, at least 1; those are the ones that scores are standardised over.
+
+    Returns:
+        All candidates, best first; empty for none.
+
+    Raises:
+        ValueError: If ``depth`` < 1, there are more scores than that, or the candidates are not best first.
+    """
+    _check(candidates, depth)
+    if not len(cross):
         return [_ranked(candidate, candidate.score) for candidate in candidates]
-    head, tail = candidates[:depth], candidates[depth:]
-    cross = reranker.score(query, texts[: len(head)])
-    scores = final_scores([candidate.score for candidate in head], cross, weight=reranker.weight)
-    order = final_order(scores, [candidate.product_id for candidate in head])
-    ranked = [_ranked(head[i], float(scores[i]), rerank=float(cross[i])) for i in order]
-    shift = ranked[-1].score - TAIL_GAP - head[-1].score
+    seen, tail = candidates[: len(cross)], candidates[len(cross) :]
+    scores = partial_scores([candidate.score for candidate in candidates[:depth]], cross, weight=weight)
+    order = final_order(scores, [candidate.product_id for candidate in seen])
+    ranked = [_ranked(seen[i], float(scores[i]), rerank=float(cross[i])) for i in order]
+    shift = ranked[-1].score - TAIL_GAP - seen[-1].score
     return ranked + [_ranked(candidate, candidate.score + shift) for candidate in tail]
 
 
-def _check(candidates: Sequence[Candidate], texts: Sequence[str], depth: int) -> None:
+def _check(candidates: Sequence[Candidate], depth: int) -> None:
     if depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")
-    needed = min(depth, len(candidates))
-    if len(texts) < needed:
-        raise ValueError(f"reranking {needed} candidates needs as many texts, got {len(texts)}")
     for above, below in itertools.pairwise(candidates):
         if below.score > above.score:
             raise ValueError(

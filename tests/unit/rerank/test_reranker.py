@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 
 from rerank import PassThrough, open_reranker, rerank
 from rerank.config import RerankerConfig
-from rerank.reranker import TAIL_GAP
+from rerank.fusion import final_scores, partial_scores
+from rerank.reranker import TAIL_GAP, combine
 from retrieval.config import RuntimeConfig
 from retrieval.records import Candidate
 
@@ -85,6 +87,34 @@ def test_scores_never_rise_down_the_list(depth):
     scores = [r.score for r in ranked]
     assert scores == sorted(scores, reverse=True)
     assert sorted(r.product_id for r in ranked) == ["p1", "p2", "p3", "p4", "p5"]
+
+
+# --- not all of them scored -------------------------------------------------------------------------------------------
+
+
+def test_candidates_that_were_not_scored_in_time_follow_in_the_first_stages_order():
+    found = combine(candidates(4.0, 3.0, 2.0, 1.0), np.array([0.0, 5.0], dtype=np.float32), weight=1.0, depth=4)
+    assert [r.product_id for r in found] == ["p2", "p1", "p3", "p4"]
+    assert ["rerank" in r.stages for r in found] == [True, True, False, False]
+    assert [r.score for r in found] == pytest.approx([1, -1, -1 - TAIL_GAP - 1, -1 - TAIL_GAP - 2])
+
+
+def test_first_stage_scores_are_standardised_over_all_candidates_whether_scored_or_not():
+    # z of 4, 3, 2, 1 is 1.3416, .4472, ...; of the two cross-encoder scores -1, 1: at .5 that is .1708, .7236.
+    assert partial_scores([4, 3, 2, 1], [0, 5], weight=0.5) == pytest.approx([0.170820, 0.723607], abs=1e-6)
+    scores = ([4, 3, 2, 1], [0, 5, 1, 2])
+    assert partial_scores(*scores, weight=0.3).tolist() == final_scores(*scores, weight=0.3).tolist()
+    with pytest.raises(ValueError, match="3 candidates were scored of 2"):
+        partial_scores([2, 1], [0, 0, 0], weight=0.5)
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\], got 1\.5"):
+        partial_scores([2, 1], [0], weight=1.5)
+
+
+def test_with_every_candidate_scored_the_order_is_that_of_reranking():
+    lookup = Lookup({text: float(place % 3) for place, text in enumerate(texts(6))}, weight=0.7)
+    whole = rerank("q", candidates(6, 5, 3, 3, 2, 1), texts=texts(6), reranker=lookup, depth=5)
+    cross = np.array(lookup.score("q", texts(5)), dtype=np.float32)
+    assert combine(candidates(6, 5, 3, 3, 2, 1), cross, weight=0.7, depth=5) == whole
 
 
 def test_no_candidates_give_no_ranking():
