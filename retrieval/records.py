@@ -102,11 +102,13 @@ class SearchResult:
         hits: Best first; fewer than ``k`` when fewer products are eligible.
         generation: Name of the bundle version that answered.
         timings_ms: Milliseconds per stage and ``total``.
-        degraded: Stages that were skipped to keep the deadline; empty when everything ran.
-        warnings: What the caller should know (unknown tokens, truncation), in words.
+        degraded: Stages that were skipped or cut short to keep the deadline; empty when everything ran.
+        warnings: What the caller should know (how far a stage came that was cut short), in words.
         abstained: Whether the answer says "no good match": the hits are the nearest there is, and probably not what was
             asked for. Never without a threshold learned on held-out queries.
         match_probability: That a good match is among the first hits; ``None`` where nothing was learned about it.
+        reranked: How many candidates the cross-encoder scored, and how many it was to score; (0, 0) without one.
+        cached: Whether it was given before and is given again; ``timings_ms`` are those of looking it up.
     """
 
     query: str
@@ -117,6 +119,8 @@ class SearchResult:
     warnings: tuple[str, ...] = ()
     abstained: bool = False
     match_probability: float | None = None
+    reranked: tuple[int, int] = (0, 0)
+    cached: bool = False
 
 
 Qrels: TypeAlias = dict[str, dict[str, int]]

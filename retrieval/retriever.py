@@ -94,6 +94,11 @@ class Retriever:
         self._fusion = fusion
 
     @property
+    def encoder(self) -> QueryEncoder | None:
+        """What encodes query texts; ``None`` when queries bring their vectors."""
+        return self._encoder
+
+    @property
     def dense(self) -> VectorIndex | None:
         """The dense index; ``None`` when there is none."""
         return self._dense
@@ -124,6 +129,7 @@ class Retriever:
         texts: Sequence[str],
         *,
         depth: int,
+        kept: int | None = None,
         sources: Sequence[str] | None = None,
         eligible: BoolVector | None = None,
     ) -> list[Recall]:
@@ -132,6 +138,7 @@ class Retriever:
         Args:
             texts: Normalised queries.
             depth: Candidates wanted per query, at least 1.
+            kept: How many of them are returned, the first ones; ``None`` means all.
             sources: Of ``dense`` and ``lexical``; ``None`` means all that this index has. One source alone is not
                 fused: the candidates carry its own scores, and its weight does not matter. Of several, those of
                 weight 0 are not asked.
@@ -150,7 +157,7 @@ class Retriever:
             start = perf_counter()
             vectors = self._encoder.encode_queries(texts)
             encode_ms = _share(start, len(texts))
-        recalls = self._recall(asked, vectors, texts, depth=depth, eligible=eligible)
+        recalls = self._recall(asked, vectors, texts, depth=depth, kept=kept or depth, eligible=eligible)
         if vectors is not None:
             return [Recall(recall.candidates, {"encode": encode_ms, **recall.timings_ms}) for recall in recalls]
         return recalls
@@ -180,7 +187,7 @@ class Retriever:
             raise ValueError(f"expected a text for each of the {len(vectors)} vectors, got {len(texts)}")
         available = self._available(encoded=True)
         asked = self._asked([DENSE] if texts is None else [DENSE, *(available & {LEXICAL})], available)
-        return self._recall(asked, vectors, texts or [""] * len(vectors), depth=depth, eligible=eligible)
+        return self._recall(asked, vectors, texts or [""] * len(vectors), depth=depth, kept=depth, eligible=eligible)
 
     def trace(
         self, text: str, *, depth: int, sources: Sequence[str] | None = None, eligible: BoolVector | None = None
@@ -250,6 +257,7 @@ class Retriever:
         texts: Sequence[str],
         *,
         depth: int,
+        kept: int,
         eligible: BoolVector | None,
     ) -> list[Recall]:
         """Ask every source for every query, then fuse."""
@@ -259,7 +267,7 @@ class Retriever:
         source_depth = self._source_depth(asked, depth)
         for lists, timings in self._lists(asked, vectors, texts, depth=source_depth, eligible=eligible):
             start = perf_counter()
-            candidates = self._candidates(lists, depth)
+            candidates = self._candidates(lists, min(depth, kept))
             recalls.append(Recall(candidates, {**timings, "fusion": _share(start, 1)}))
         return recalls
 

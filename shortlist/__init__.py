@@ -21,11 +21,13 @@ from retrieval.records import Hit, Product, SearchResult
 from shortlist.version import __version__
 
 if TYPE_CHECKING:
+    from shortlist.caches import CacheConfig
     from shortlist.engine import SearchEngine
     from shortlist.explain import Explanation, Verdict
 
 __all__ = [
     "ArtifactError",
+    "CacheConfig",
     "ConfigError",
     "EngineClosed",
     "EnvironmentProblem",
@@ -44,7 +46,12 @@ __all__ = [
 ]
 
 
-_MODULES = {"Explanation": "shortlist.explain", "SearchEngine": "shortlist.engine", "Verdict": "shortlist.explain"}
+_MODULES = {
+    "CacheConfig": "shortlist.caches",
+    "Explanation": "shortlist.explain",
+    "SearchEngine": "shortlist.engine",
+    "Verdict": "shortlist.explain",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from indexing.forks import is_inherited
 from indexing.types import FloatMatrix
+from rerank.deadline import Deadline
 from rerank.reranker import PassThrough, Ranked
 from retrieval.config import Precision, RuntimeConfig
 from retrieval.records import Hit, Product, SearchResult
@@ -24,6 +26,7 @@ from shortlist.asked import (
     require_switch,
 )
 from shortlist.bundle import Bundle
+from shortlist.caches import AnswerCache, Asked, CacheConfig, CacheStates
 from shortlist.config import System
 from shortlist.generation import EncodeQueries, Filters, Generation, Ranking, require_tower
 from shortlist.living.changing import Deleted, Upserted, delete, upsert
@@ -64,6 +67,7 @@ class SearchEngine(Serving):
         """Open a bundle; use :meth:`open` instead."""
         super().__init__(opening)
         self._watch: RecallWatch | None = None
+        self._answers = AnswerCache(opening.cache)
 
     @classmethod
     def open(
@@ -77,6 +81,7 @@ class SearchEngine(Serving):
         rerank: bool = True,
         trust: str = "digests",
         probe: bool = True,
+        cache: CacheConfig | None = None,
     ) -> Self:
         """Open the live version of a bundle, every file verified and its query tower proven, the journal applied.
 
@@ -92,6 +97,8 @@ class SearchEngine(Serving):
                 that has not changed since it was hashed here (`shortlist.digest_cache` says what that cannot see).
             probe: Let a process of its own load indexes and products first, so that a file that crashes a native
                 loader cannot take this process down. It runs beside the loading of the models.
+            cache: What to remember; by default query vectors, and no answers. Whoever serves shoppers, who ask the same
+                things, turns answers on: ``CacheConfig(answers=10_000)``.
 
         Raises:
             ArtifactError: Missing, altered, of another format, or built with another encoder; the message says which.
@@ -112,6 +119,7 @@ class SearchEngine(Serving):
             reranking=rerank,
             cached=trust == CACHED,
             probing=probe,
+            cache=cache or CacheConfig(),
         )
         return cls(opening)
 
@@ -129,6 +137,12 @@ class SearchEngine(Serving):
     def has_reranker(self) -> bool:
         """Whether the bundle has a cross-encoder (it may still weigh 0, when it did not win on held-out queries)."""
         return not isinstance(self._generation.reranker, PassThrough)
+
+    @property
+    def cache_states(self) -> CacheStates:
+        """What the caches hold and how often they had what was asked for."""
+        lane = self._generation.lane
+        return CacheStates(None if lane is None else lane.state, self._answers.state)
 
     def product(self, product_id: str) -> Product:
         """Return the display fields of a product.
@@ -160,8 +174,9 @@ class SearchEngine(Serving):
             filters: Conditions that every hit fulfils, e.g. ``[("price", "<", 50.0), ("attributes.colour", "==",
                 "black")]``; a product without the value fulfils none.
             rerank: Run the reranker when the bundle has one.
-            deadline_ms: Skip the reranker, visibly, when it would end later than this after the call; 0 skips it for
-                certain.
+            deadline_ms: Milliseconds after the call by which the answer should be there. The reranker scores
+                candidates in the first stage's order while there is time; what it did not get to follows in that order,
+                and ``degraded`` says so. 0 skips it for certain.
 
         Returns:
             Hits best first, from one generation, with the scores of every stage and the milliseconds of each.
@@ -173,12 +188,18 @@ class SearchEngine(Serving):
             TypeError: A number, or ``rerank``, is of another type.
         """
         start = time.perf_counter()
-        generation = self._watched(self._generation)
+        generation = self._generation
         require_deadline(deadline_ms)
-        affordable = _affordable(generation, start, deadline_ms)
-        ranked = _rank(generation, [query], k, depth, filters, rerank=rerank, affordable=affordable)
-        text, ranking = ranked[0]
-        return _result(generation, text, ranking, k, (time.perf_counter() - start) * 1000)
+        asked = _asked(generation, query, k, depth, filters, rerank=rerank)
+        key = self._answers.key(generation, asked) if deadline_ms != 0 else None
+        if key is not None and (known := self._answers.get(key, start)) is not None:
+            return known
+        generation = self._watched(generation)
+        ranking = _rank(generation, [asked.text], asked, deadline=_deadline(start, deadline_ms))[0]
+        answer = _result(generation, asked.text, ranking, k, start)
+        if key is not None and not ranking.degraded and not ranking.settled:
+            self._answers.put(key, answer)
+        return answer
 
     def search_many(
         self,
@@ -201,9 +222,14 @@ class SearchEngine(Serving):
         start = time.perf_counter()
         generation = self._watched(self._generation)
         require_queries(queries)
-        ranked = _rank(generation, queries, k, depth, filters, rerank=rerank)
-        elapsed_ms = (time.perf_counter() - start) * 1000 / max(1, len(queries))
-        return [_result(generation, text, ranking, k, elapsed_ms) for text, ranking in ranked]
+        if not queries:
+            _require_shape(generation, k, depth, rerank=rerank)
+            generation.eligible(filters)
+            return []
+        every = [_asked(generation, query, k, depth, filters, rerank=rerank) for query in queries]
+        rankings = _rank(generation, [asked.text for asked in every], every[0])
+        answered = zip(every, rankings, strict=True)
+        return [_result(generation, asked.text, ranking, k, start, share=len(every)) for asked, ranking in answered]
 
     async def asearch(self, query: str, **options: Any) -> SearchResult:  # noqa: ANN401 - the options of search
         """Answer one query without blocking the event loop; takes what :meth:`search` takes.
@@ -243,9 +269,8 @@ class SearchEngine(Serving):
             for found in recall.candidates
             if found.row != row
         )
-        elapsed_ms = (time.perf_counter() - start) * 1000
         ranking = Ranking(ranked, dict(recall.timings_ms))
-        return _result(generation, f"similar to {product_id}", ranking, k, elapsed_ms)
+        return _result(generation, f"similar to {product_id}", ranking, k, start)
 
     def upsert(self, products: Sequence[Product], *, vectors: FloatMatrix | None = None) -> Upserted:
         """Add products, or replace those of the same id: durable when this returns, and visible to the next search.
@@ -328,8 +353,8 @@ class SearchEngine(Serving):
         require_switch("rerank", rerank)
         require_deadline(deadline_ms)
         require_product_id(product_id)
-        affordable = _affordable(generation, start, deadline_ms)
-        question = Question(normalise_query(query), k, _depth(k, depth), filters, rerank, affordable)
+        deadline = _deadline(start, deadline_ms)
+        question = Question(normalise_query(query), k, _depth(k, depth), filters, rerank, deadline)
         with panics_refused():
             return explain(generation, question, product_id)
 
@@ -430,6 +455,17 @@ class SearchEngine(Serving):
         )
         return self._watch
 
+    def _exchange(self, generation: Generation) -> None:
+        """Let another generation answer; what the one before answered is of no more use."""
+        super()._exchange(generation)
+        self._answers.clear()
+
+    def close(self) -> None:
+        """End what watches, refuse further calls, and let go of everything; calls under way still end well."""
+        super().close()
+        if not is_inherited():
+            self._answers.clear()
+
     def _unwatch(self) -> None:
         self._watch = None
 
@@ -439,37 +475,43 @@ class SearchEngine(Serving):
         return generation.observed(partial(watch.offer, generation)) if watch is not None else generation
 
 
-def _rank(
-    generation: Generation,
-    queries: Sequence[str],
-    k: int,
-    depth: int | None,
-    filters: Filters | None,
-    *,
-    rerank: bool,
-    affordable: Callable[[int], bool] | None = None,
-) -> list[tuple[str, Ranking]]:
-    """Check what was asked, then rank; return every query as it was searched, with its ranking."""
+def _require_shape(generation: Generation, k: int, depth: int | None, *, rerank: bool) -> None:
+    """Refuse what no query could be asked with."""
     require_numbers(k, depth)
     require_switch("rerank", rerank)
     require_tower(generation)
-    texts = [normalise_query(query) for query in queries]
-    wanted = _depth(k, depth)
-    eligible = generation.eligible(filters)
+
+
+def _asked(
+    generation: Generation, query: str, k: int, depth: int | None, filters: Filters | None, *, rerank: bool
+) -> Asked:
+    """Check what was asked, the filters aside, and return it as it will be searched."""
+    _require_shape(generation, k, depth, rerank=rerank)
+    return Asked(normalise_query(query), k, _depth(k, depth), filters, rerank)
+
+
+def _rank(
+    generation: Generation, texts: Sequence[str], asked: Asked, *, deadline: Deadline | None = None
+) -> list[Ranking]:
+    """Rank texts, all of them as ``asked`` says."""
+    eligible = generation.eligible(asked.filters)
     with panics_refused():
-        rankings = generation.rank(
+        return generation.rank(
             texts,
-            recall_depth=wanted,
-            rerank_depth=wanted,
+            recall_depth=asked.depth,
+            rerank_depth=asked.depth,
             eligible=eligible,
-            reranking=rerank,
-            affordable=affordable,
+            reranking=asked.rerank,
+            deadline=deadline,
+            k=asked.k,
+            kept=asked.k,
         )
-    return list(zip(texts, rankings, strict=True))
 
 
-def _result(generation: Generation, text: str, ranking: Ranking, k: int, total_ms: float) -> SearchResult:
-    """Look up the products of the best ``k``, in the generation that ranked them."""
+def _result(
+    generation: Generation, text: str, ranking: Ranking, k: int, start: float, *, share: int = 1
+) -> SearchResult:
+    """Look up the products of the best ``k``, in the generation that ranked them; ``share`` queries took the time."""
     hits = tuple(
         Hit(
             product_id=ranked.product_id,
@@ -481,26 +523,22 @@ def _result(generation: Generation, text: str, ranking: Ranking, k: int, total_m
         )
         for rank, ranked in enumerate(ranking.ranked[:k], start=1)
     )
-    timings = ranking.timings_ms | {"total": total_ms}
     return SearchResult(
         query=text,
         hits=hits,
         generation=generation.name,
-        timings_ms=timings,
+        timings_ms=ranking.timings_ms | {"total": (time.perf_counter() - start) * 1000 / share},
         degraded=ranking.degraded,
+        warnings=ranking.warnings,
+        reranked=ranking.reranked,
         abstained=ranking.check is not None and ranking.check.abstained,
         match_probability=None if ranking.check is None else ranking.check.probability,
     )
 
 
-def _affordable(generation: Generation, start: float, deadline_ms: float | None) -> Callable[[int], bool]:
-    """Return what says whether so many pairs, reranked now, keep a deadline counted from ``start``."""
-
-    def affordable(pairs: int) -> bool:
-        elapsed_ms = (time.perf_counter() - start) * 1000
-        return deadline_ms is None or elapsed_ms + pairs * generation.pair_ms <= deadline_ms
-
-    return affordable
+def _deadline(start_s: float, deadline_ms: float | None) -> Deadline | None:
+    """Return the moment so many milliseconds after the call began; ``None`` for no deadline."""
+    return None if deadline_ms is None else Deadline.after(start_s, deadline_ms)
 
 
 def _depth(k: int, depth: int | None) -> int:

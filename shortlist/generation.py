@@ -1,5 +1,6 @@
 """Everything that answers a query, loaded from one bundle version: what an answer must never mix across versions."""
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,14 +14,19 @@ from indexing.types import BoolVector, FloatMatrix, Vectors
 from indexing.vectors import check_vectors
 from rerank.answer import LOOKED_AT, Shown
 from rerank.confidence import AnswerCheck, Confidence
-from rerank.reranker import PassThrough, Ranked, Reranker, rerank
+from rerank.cost import BatchCost
+from rerank.deadline import Deadline, Seen, score_all, score_until
+from rerank.fusion import standardised
+from rerank.reranker import PassThrough, Ranked, Reranker, combine
 from retrieval.products import Products
+from retrieval.query_lane import QueryLane
 from retrieval.retriever import Recall, Retriever
 from retrieval.text import TextTemplate
 from shortlist.bundle import Bundle
 from shortlist.living.state import Living
 
 BOTH_SOURCES = ("dense", "lexical")
+NOTHING = np.empty(0, dtype=np.float32)
 
 Filters = Sequence[Any]
 """As ``pyarrow.parquet.filters_to_expression`` takes them: tuples are ANDed, lists of tuples ORed."""
@@ -63,7 +69,9 @@ class Ranking:
     Attributes:
         ranked: Best first.
         timings_ms: Milliseconds per stage.
-        degraded: Stages skipped for the deadline.
+        degraded: Stages skipped or cut short for the deadline.
+        reranked: How many candidates the cross-encoder scored, and how many it was to score.
+        settled: Whether it was stopped because nothing could change the first places any more.
         check: Whether there is a good match; ``None`` where nothing was learned about that, or one source was asked.
     """
 
@@ -71,6 +79,16 @@ class Ranking:
     timings_ms: dict[str, float]
     degraded: tuple[str, ...] = ()
     check: AnswerCheck | None = None
+    reranked: tuple[int, int] = (0, 0)
+    settled: bool = False
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a caller should know, in words."""
+        if not self.degraded:
+            return ()
+        scored, of = self.reranked
+        return (f"the deadline came before the reranker had scored all candidates: {scored} of {of}",)
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -89,9 +107,10 @@ class Generation:
         retriever: First stage.
         reranker: Second stage; ``PassThrough`` when the bundle has none.
         tower: Query tower; ``None`` when queries come as vectors.
-        pair_ms: What the reranker takes for one pair here, milliseconds; 0 when it weighs nothing.
+        cost: What the reranker's batches take here; goes with the reranker.
         living: What it takes to apply further records of the journal.
         confidence: What was learned of how far the reranker's scores and whole answers can be trusted.
+        token: A number that no other generation of this process has, whatever its name.
     """
 
     name: str
@@ -102,13 +121,20 @@ class Generation:
     retriever: Retriever
     reranker: Reranker
     tower: QueryTower | None
-    pair_ms: float
+    cost: BatchCost
     living: Living
     confidence: Confidence = field(default_factory=Confidence)
+    token: int = field(init=False, default_factory=itertools.count(1).__next__)  # drawn anew by `replace`
 
     def observed(self, observe: Observe) -> Self:
         """Return the same generation, which tells ``observe`` of every dense search."""
         return replace(self, retriever=self.retriever.observed(observe))
+
+    @property
+    def lane(self) -> QueryLane | None:
+        """The way of its queries to the tower; ``None`` where each caller goes by itself."""
+        encoder = self.retriever.encoder
+        return encoder if isinstance(encoder, QueryLane) else None
 
     @property
     def version(self) -> str:
@@ -142,7 +168,9 @@ class Generation:
         sources: Sequence[str] = BOTH_SOURCES,
         eligible: BoolVector | None = None,
         reranking: bool = True,
-        affordable: Callable[[int], bool] | None = None,
+        deadline: Deadline | None = None,
+        k: int | None = None,
+        kept: int | None = None,
     ) -> list[Ranking]:
         """Recall, fuse and, when there is time, rerank queries; they are encoded and searched as one batch.
 
@@ -153,14 +181,20 @@ class Generation:
             sources: Which sources are asked.
             eligible: Rows that may be returned; ``None`` means all.
             reranking: Whether the second stage runs at all.
-            affordable: Says whether reranking so many candidates would keep the deadline; ``None`` means no deadline.
+            deadline: When the answer should be there; ``None`` means whenever it is.
+            k: First places that matter: the second stage may stop before the deadline when it cannot change those.
+                ``None`` means all.
+            kept: How many of the ranked are needed; ``None`` means all. No more are made where that saves time.
 
         Returns:
             One ranking per query, in their order.
         """
-        recalls = self.retriever.retrieve(texts, depth=recall_depth, sources=sources, eligible=eligible)
+        second: Reranker = self.reranker if reranking else PassThrough()
+        # The first k are the same whatever follows, so nobody needs the rest where no second stage does.
+        kept = recall_depth if second.weight > 0 or kept is None else min(max(kept, LOOKED_AT), recall_depth)
+        recalls = self.retriever.retrieve(texts, depth=recall_depth, kept=kept, sources=sources, eligible=eligible)
         rankings = [
-            self._finish(text, recall, rerank_depth, reranking=reranking, affordable=affordable)
+            self._finish(text, recall, second, rerank_depth, deadline=deadline, k=k or recall_depth)
             for text, recall in zip(texts, recalls, strict=True)
         ]
         if set(sources) != set(BOTH_SOURCES):  # what was learned was learned of whole answers
@@ -168,26 +202,23 @@ class Generation:
         return [self._checked(text, ranking) for text, ranking in zip(texts, rankings, strict=True)]
 
     def _finish(
-        self,
-        text: str,
-        recall: Recall,
-        depth: int,
-        *,
-        reranking: bool,
-        affordable: Callable[[int], bool] | None,
+        self, text: str, recall: Recall, second: Reranker, depth: int, *, deadline: Deadline | None, k: int
     ) -> Ranking:
-        second = self.reranker if reranking else PassThrough()
-        seen = min(depth, len(recall.candidates))
-        degraded: tuple[str, ...] = ()
-        if second.weight > 0 and affordable is not None and not affordable(seen):
-            second, degraded = PassThrough(), ("rerank",)
+        candidates, timings = recall.candidates, dict(recall.timings_ms)
+        if second.weight == 0 or not candidates:
+            return Ranking(tuple(combine(candidates, NOTHING, weight=0.0, depth=depth)), timings)
         start = time.perf_counter()
-        texts = self.texts(recall, seen) if second.weight > 0 else [""] * seen
-        ranked = rerank(text, recall.candidates, texts=texts, reranker=second, depth=depth)
-        timings = dict(recall.timings_ms)
-        if second.weight > 0:
+        seen = self._seen(text, recall, second, min(depth, len(candidates)), deadline=deadline, k=k)
+        ranked = combine(candidates, seen.scores, weight=second.weight, depth=depth)
+        if seen.batches:
             timings["rerank"] = (time.perf_counter() - start) * 1000
-        return Ranking(tuple(self.confidence.with_probabilities(ranked)), timings, degraded)
+        return Ranking(
+            tuple(self.confidence.with_probabilities(ranked)),
+            timings,
+            degraded=("rerank",) if seen.is_cut else (),
+            reranked=(len(seen.scores), seen.of),
+            settled=seen.settled,
+        )
 
     def _checked(self, text: str, ranking: Ranking) -> Ranking:
         """Say of an answer whether there is a good match among its first hits."""
@@ -203,9 +234,25 @@ class Generation:
         first = ranking.ranked[:LOOKED_AT]
         return [Shown(found.stages, self.template.render(self.products.get(found.row))) for found in first]
 
-    def texts(self, recall: Recall, count: int) -> list[str]:
-        """Return the texts of the first ``count`` candidates, as the cross-encoder reads them."""
-        return [self.template.render(self.products.get(candidate.row)) for candidate in recall.candidates[:count]]
+    def _seen(
+        self, text: str, recall: Recall, second: Reranker, count: int, *, deadline: Deadline | None, k: int
+    ) -> Seen:
+        if deadline is None:
+            return score_all(second, self.cost, text, self.texts(recall, count))
+        return score_until(
+            deadline,
+            second,
+            self.cost,
+            text,
+            lambda first, end: self.texts(recall, end, first=first),
+            first=standardised([candidate.score for candidate in recall.candidates[:count]]),
+            k=min(k, count),
+        )
+
+    def texts(self, recall: Recall, count: int, *, first: int = 0) -> list[str]:
+        """Return the texts of the candidates from place ``first`` up to ``count``, as the cross-encoder reads them."""
+        wanted = recall.candidates[first:count]
+        return [self.template.render(self.products.get(candidate.row)) for candidate in wanted]
 
 
 def require_tower(generation: Generation) -> None:

@@ -1,7 +1,5 @@
 """Loading a version: its parts opened, proven against what it stored of itself, and put together as a generation."""
 
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -14,6 +12,7 @@ from indexing.forks import claim_threads
 from indexing.storage import FileDigest
 from rerank.confidence import read_confidence
 from rerank.config import CrossEncoderConfig, RerankerConfig
+from rerank.cost import CALIBRATION_PAIRS, BatchCost, calibrate
 from rerank.fingerprint import reranker_fingerprint
 from rerank.reranker import PassThrough, Reranker, open_reranker
 from retrieval.config import EncoderConfig, FusionConfig, LexicalConfig, RuntimeConfig, TextConfig
@@ -31,8 +30,8 @@ from shortlist.probe import Probe
 from shortlist.product_vectors import EncodeProducts
 from shortlist.stored import thaw
 
-CALIBRATION_PAIRS, CALIBRATION_RUNS = 8, 5
-"""Pairs per run: a batch; runs: the first allocates and others may be disturbed, so the median counts."""
+CALIBRATION_TEXTS = max(CALIBRATION_PAIRS)
+"""Products, spread over the catalogue, whose texts are measured."""
 
 
 def load_generation(
@@ -96,7 +95,7 @@ def load_generation(
         retriever=retriever,
         reranker=reranker,
         tower=tower,
-        pair_ms=_pair_ms(reranker, products, template, beside),
+        cost=_cost(reranker, products, template, beside),
         living=Living.over(manifest, stage, template, store=store, encode=_product_tower(bundle, tower, runtime)),
         confidence=read_confidence(bundle.folder / "reranker"),
     )
@@ -217,22 +216,16 @@ def _reranker_identity(bundle: Bundle) -> tuple[dict[str, Any], dict[str, FileDi
     return bundle.manifest.reranker, files
 
 
-def _pair_ms(reranker: Reranker, products: ProductTable, template: TextTemplate, beside: Generation | None) -> float:
-    """Measure what a pair costs here, on the catalogue's texts, so that the first query can keep a deadline.
+def _cost(reranker: Reranker, products: ProductTable, template: TextTemplate, beside: Generation | None) -> BatchCost:
+    """Measure what batches cost here, on the catalogue's texts, so that the first query can keep a deadline.
 
     A shared reranker costs what it did when it was opened: it is in use, so a measurement would show the load (5 to 15
-    times as much with eight threads searching on two cores) and keep it for as long as the version serves.
+    times as much with eight threads searching on two cores), which its cost follows by itself, and leaves again.
     """
-    if reranker.weight == 0:
-        return 0.0
     if beside is not None and reranker is beside.reranker:
-        return beside.pair_ms
-    step = max(1, products.count // CALIBRATION_PAIRS)
-    texts = [template.render(products.get(row)) for row in range(0, products.count, step)[:CALIBRATION_PAIRS]]
-    query = " ".join(texts[0].split()[:3])
-    taken_ms = []
-    for _ in range(CALIBRATION_RUNS):
-        start = time.perf_counter()
-        reranker.score(query, texts)
-        taken_ms.append((time.perf_counter() - start) * 1000 / len(texts))
-    return statistics.median(taken_ms)
+        return beside.cost
+    if reranker.weight == 0 or not products.count:
+        return BatchCost(0.0, 1.0)  # never asked
+    step = max(1, products.count // CALIBRATION_TEXTS)
+    texts = [template.render(products.get(row)) for row in range(0, products.count, step)[:CALIBRATION_TEXTS]]
+    return calibrate(reranker, " ".join(texts[0].split()[:3]), texts)

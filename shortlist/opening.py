@@ -1,13 +1,20 @@
 """What `SearchEngine.open` was asked for, kept so that a reload opens the next version in the same way."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from retrieval.config import RuntimeConfig
+from retrieval.query_lane import QueryLane, joins
 from shortlist.bundle import live_version, open_bundle
-from shortlist.generation import EncodeQueries, Generation
+from shortlist.caches import CacheConfig
+from shortlist.canary import read_canary
+from shortlist.generation import CallableTower, EncodeQueries, Generation
 from shortlist.living.changing import up_to_date
 from shortlist.loading import load_generation
+from shortlist.manifest import CANARY_FILE
+
+JOINED_AT_OPENING = 8
+"""Stored queries that are encoded together and each alone: a batch as concurrent callers make it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +28,7 @@ class Opening:
         reranking: Load the reranker if the bundle has one.
         cached: Take the digests of files that have not changed since they were hashed here.
         probing: Let a process of its own open indexes and products first.
+        cache: What an engine may remember.
     """
 
     root: Path
@@ -29,6 +37,7 @@ class Opening:
     reranking: bool = True
     cached: bool = False
     probing: bool = True
+    cache: CacheConfig = field(default_factory=CacheConfig)
 
     def load(self, *, beside: Generation | None = None) -> Generation:
         """Return the live version: every file verified, its answers proven and warm from that, the journal applied.
@@ -49,7 +58,19 @@ class Opening:
             probing=self.probing,
             beside=beside,
         )
-        return up_to_date(loaded)
+        return up_to_date(self._with_lane(loaded, beside))
+
+    def _with_lane(self, loaded: Generation, beside: Generation | None) -> Generation:
+        """Lead queries to the tower in one lane; one that is shared keeps its lane, and with it what it remembers."""
+        tower = loaded.tower
+        if tower is None or isinstance(tower, CallableTower):  # a caller's own function is called as the caller asks
+            return loaded
+        if beside is not None and beside.tower is tower and beside.lane is not None:
+            lane = beside.lane
+        else:
+            joining = joins(tower, read_canary(loaded.bundle.folder / CANARY_FILE).queries[:JOINED_AT_OPENING])
+            lane = QueryLane(tower, joining=joining, cache=self.cache.query_vectors())
+        return replace(loaded, retriever=loaded.retriever.using(encoder=lane))
 
     def is_live(self, generation: Generation) -> bool:
         """Whether CURRENT names the very version that a generation is made of.

@@ -319,6 +319,7 @@ def make_generation(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., A
     """
     from indexing.exact import ExactIndex
     from indexing.vectors import ArrayVectors
+    from rerank.cost import BatchCost
     from rerank.reranker import PassThrough
     from retrieval.config import LexicalConfig, RrfConfig, TextConfig
     from retrieval.lexical import LexicalIndex
@@ -336,7 +337,7 @@ def make_generation(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., A
         index: Callable[[Any], Any] = lambda exact: exact,
         fusion: Any = None,
         reranker: Any = None,
-        pair_ms: float = 0.0,
+        cost: Any = None,
     ) -> Generation:
         folder = tmp_path_factory.mktemp("generation")
         ProductTable.write(folder / "products.parquet", [products])
@@ -356,7 +357,7 @@ def make_generation(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., A
             retriever=Retriever(tower, dense, lexical, table, fusion or RrfConfig()),
             reranker=reranker or PassThrough(),
             tower=tower,
-            pair_ms=pair_ms,
+            cost=cost or BatchCost(0.0, 1e-9),
             living=Living(Layers.over(FirstStage(table, vectors, dense, lexical), template), None, None),  # type: ignore[arg-type]
         )
 

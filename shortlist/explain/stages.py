@@ -4,13 +4,14 @@ Nothing here ranks by rules of its own: the answer is `Generation.rank`'s, what 
 `Retriever.trace`'s, and what would have been otherwise is the same generation asked again with one thing changed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from indexing.exact import ExactIndex, place_of
 from indexing.types import BoolVector, FloatVector
+from rerank.deadline import Deadline
 from rerank.reranker import PassThrough
 from retrieval.filters import Condition
 from retrieval.retriever import DENSE, LEXICAL, Trace
@@ -19,6 +20,8 @@ from shortlist.generation import BOTH_SOURCES, Filters, Generation, Ranking
 
 RANKING = (DENSE, LEXICAL, "fusion", "rerank", "answer")
 """The stages that rank, in order; before them come ``catalogue`` and ``filter``."""
+
+SKIPPED = "skipped to keep the deadline"
 
 NO_WORD = "no query word in its text"
 
@@ -33,7 +36,7 @@ class Question:
         depth: Candidates handed to the reranker.
         filters: As given to ``search``.
         rerank: Whether the reranker may run.
-        affordable: As for `Generation.rank`.
+        deadline: As for `Generation.rank`.
     """
 
     text: str
@@ -41,7 +44,7 @@ class Question:
     depth: int
     filters: Filters | None
     rerank: bool
-    affordable: Callable[[int], bool] | None
+    deadline: Deadline | None
 
     def ask(self, generation: Generation) -> Ranking:
         """Return what ``search`` ranks, best first."""
@@ -73,7 +76,8 @@ class Question:
             rerank_depth=self.depth,
             eligible=eligible,
             reranking=self.rerank,
-            affordable=self.affordable,
+            deadline=self.deadline,
+            k=self.k,
         )[0]
 
 
@@ -220,12 +224,13 @@ def _rerank_stage(generation: Generation, question: Question, ranking: Ranking, 
         return Stage("rerank", Outcome.skipped, note="weighs 0 in the final fusion")
     if not question.rerank:
         return Stage("rerank", Outcome.skipped, note="not asked for")
-    if ranking.degraded:
-        return Stage("rerank", Outcome.skipped, note="skipped to keep the deadline")
-    others = [ranked.stages["rerank"] for ranked in ranking.ranked if ranked.row != row]
-    own = [ranked.stages["rerank"] for ranked in ranking.ranked if ranked.row == row]
-    if own:
-        return Stage("rerank", Outcome.passed, _rank_among(own[0], others), len(others) + 1, score=own[0])
+    scores = {ranked.row: ranked.stages["rerank"] for ranked in ranking.ranked if "rerank" in ranked.stages}
+    own = scores.pop(row, None)
+    others = list(scores.values())
+    if own is not None:
+        return Stage("rerank", Outcome.passed, _rank_among(own, others), len(others) + 1, score=own)
+    if ranking.degraded or (ranking.settled and any(ranked.row == row for ranked in ranking.ranked)):
+        return Stage("rerank", Outcome.skipped, note=_unseen(ranking))
     text = generation.template.render(generation.products.get(row))
     score = float(reranker.score(question.text, [text])[0])
     rank = _rank_among(score, others)
@@ -237,6 +242,14 @@ def _rerank_stage(generation: Generation, question: Question, ranking: Ranking, 
         score=score,
         note="by this score alone, had it come so far",
     )
+
+
+def _unseen(ranking: Ranking) -> str:
+    """Say why the reranker did not come to a candidate."""
+    scored, of = ranking.reranked
+    if ranking.settled:
+        return f"the answer was settled when {scored} of {of} candidates were scored"
+    return f"skipped to keep the deadline: {scored} of {of} candidates were scored" if scored else SKIPPED
 
 
 def _rank_among(score: float, others: Sequence[float]) -> int:
@@ -274,7 +287,7 @@ def _verdict(
     if rank is None:
         return (Verdict.not_recalled if fused is None else Verdict.lost_in_fusion), None
     if ranking.degraded:
-        in_time = Otherwise("reranked in time", _rank_in(replace(question, affordable=None).ask(generation), row))
+        in_time = Otherwise("reranked in time", _rank_in(replace(question, deadline=None).ask(generation), row))
         late = in_time.rank is not None and in_time.rank <= question.k
         return (Verdict.lost_to_deadline if late else Verdict.below_k), in_time
     was_in = fused is not None and fused <= question.k

@@ -14,6 +14,7 @@ from retrieval.postings import Postings
 from retrieval.raters import read_rater_grades
 from retrieval.records import Qrels, Query
 from shortlist.bundle import Bundle
+from shortlist.caches import CacheConfig
 from shortlist.config import EvaluateConfig, System
 from shortlist.cost import CostSweepConfig
 from shortlist.engine import SearchEngine
@@ -182,7 +183,13 @@ def _judged(
 
 def _open(config: EvaluateConfig, bundle: Path) -> SearchEngine:
     runtime = config.runtime
-    engine = SearchEngine.open(bundle, device=runtime.device, threads=runtime.threads, precision=runtime.precision.name)
+    engine = SearchEngine.open(
+        bundle,
+        device=runtime.device,
+        threads=runtime.threads,
+        precision=runtime.precision.name,
+        cache=CacheConfig.off(),  # every system is asked the same queries, and none may profit from another
+    )
     _require_reranker(engine, config, bundle)
     return engine
 

@@ -12,6 +12,7 @@ import shortlist
 PACKAGES = ("indexing", "retrieval", "rerank", "shortlist")
 PUBLIC = [
     "ArtifactError",
+    "CacheConfig",
     "ConfigError",
     "EngineClosed",
     "EnvironmentProblem",

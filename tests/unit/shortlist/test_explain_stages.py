@@ -10,6 +10,7 @@ from indexing.config import FlatConfig, IvfSq8Config
 from indexing.errors import InvalidQuery
 from indexing.faiss_index import build_index
 from indexing.types import Neighbors
+from rerank.cost import BatchCost
 from retrieval.config import RrfConfig
 from retrieval.records import Product
 from shortlist import SearchEngine, Verdict
@@ -261,7 +262,7 @@ def test_a_product_that_reranking_lifts_but_not_far_enough_is_below_the_cut(make
 
 
 def test_lost_to_the_deadline(make_generation, word_reranker):
-    late = make_generation(SHOP, reranker=word_reranker({"pink": 3.0}, weight=1.0), pair_ms=1e9)
+    late = make_generation(SHOP, reranker=word_reranker({"pink": 3.0}, weight=1.0), cost=BatchCost(1e9, 1e9))
     found = explained(late, "red mouse", "sofa-pink", k=8, deadline_ms=1000.0)
     assert found.verdict is Verdict.lost_to_deadline
     assert found.otherwise.change == "reranked in time"
