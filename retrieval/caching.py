@@ -61,6 +61,12 @@ class BoundedCache(Generic[K, V]):
             self._kept.move_to_end(key)
             return found[0]
 
+    def peek(self, key: K) -> V | None:
+        """Return what is kept under a key, and count nothing."""
+        with self._lock:
+            found = self._kept.get(key)
+            return None if found is None else found[0]
+
     def put(self, key: K, value: V, size_bytes: int) -> None:
         """Keep a value in place of what was there; one that is larger than all the room is not kept."""
         with self._lock:

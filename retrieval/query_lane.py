@@ -182,7 +182,8 @@ class QueryLane:
 
     def _vectors(self, texts: Sequence[str]) -> dict[str, FloatVector]:
         """Encode the distinct texts that nobody has encoded meanwhile."""
-        vectors = self._known(texts)
+        looked_up = ((text, self._cache.peek(text)) for text in texts)
+        vectors = {text: vector for text, vector in looked_up if vector is not None}
         missing = [text for text in texts if text not in vectors]
         encoded = self._encoder.encode_queries(missing) if missing else ()
         for text, vector in zip(missing, encoded, strict=True):

@@ -14,7 +14,8 @@ from typing import Any
 from indexing.types import FloatVector
 from retrieval.caching import BoundedCache, CacheState
 from retrieval.records import Hit, SearchResult
-from shortlist.generation import Filters, Generation
+from shortlist.answering import Asked
+from shortlist.generation import Generation
 
 MIB = 2**20
 
@@ -59,25 +60,6 @@ class CacheStates:
 
     embeddings: CacheState | None
     answers: CacheState
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What shapes an answer, the generation aside.
-
-    Attributes:
-        text: Normalised query.
-        k: Hits wanted.
-        depth: Candidates for the reranker.
-        filters: As given.
-        rerank: Whether the reranker may run.
-    """
-
-    text: str
-    k: int
-    depth: int
-    filters: Filters | None
-    rerank: bool
 
 
 class AnswerCache:

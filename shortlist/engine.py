@@ -12,11 +12,11 @@ import numpy as np
 
 from indexing.forks import is_inherited
 from indexing.types import FloatMatrix
-from rerank.deadline import Deadline
 from rerank.reranker import PassThrough, Ranked
 from retrieval.config import Precision, RuntimeConfig
-from retrieval.records import Hit, Product, SearchResult
+from retrieval.records import Product, SearchResult
 from retrieval.text import normalise_query
+from shortlist.answering import answer, as_asked, deadline_after, depth_of, rank, require_shape
 from shortlist.asked import (
     panics_refused,
     require_deadline,
@@ -26,9 +26,9 @@ from shortlist.asked import (
     require_switch,
 )
 from shortlist.bundle import Bundle
-from shortlist.caches import AnswerCache, Asked, CacheConfig, CacheStates
+from shortlist.caches import AnswerCache, CacheConfig, CacheStates
 from shortlist.config import System
-from shortlist.generation import EncodeQueries, Filters, Generation, Ranking, require_tower
+from shortlist.generation import EncodeQueries, Filters, Generation, Ranking
 from shortlist.living.changing import Deleted, Upserted, delete, upsert
 from shortlist.monitoring.recall import RecallState, RecallWatch
 from shortlist.opening import Opening
@@ -36,9 +36,6 @@ from shortlist.serving import Serving
 
 if TYPE_CHECKING:
     from shortlist.explain import Explanation
-
-DEFAULT_DEPTH = 100
-"""Candidates handed to the reranker when the caller does not say; the usual depth of published comparisons."""
 
 CACHED = "cached-digests"
 TRUST = ("digests", CACHED)
@@ -190,16 +187,16 @@ class SearchEngine(Serving):
         start = time.perf_counter()
         generation = self._generation
         require_deadline(deadline_ms)
-        asked = _asked(generation, query, k, depth, filters, rerank=rerank)
+        asked = as_asked(generation, query, k, depth, filters, rerank=rerank)
         key = self._answers.key(generation, asked) if deadline_ms != 0 else None
         if key is not None and (known := self._answers.get(key, start)) is not None:
             return known
         generation = self._watched(generation)
-        ranking = _rank(generation, [asked.text], asked, deadline=_deadline(start, deadline_ms))[0]
-        answer = _result(generation, asked.text, ranking, k, start)
+        ranking = rank(generation, [asked.text], asked, deadline=deadline_after(start, deadline_ms))[0]
+        found = answer(generation, asked.text, ranking, k, start)
         if key is not None and not ranking.degraded and not ranking.settled:
-            self._answers.put(key, answer)
-        return answer
+            self._answers.put(key, found)
+        return found
 
     def search_many(
         self,
@@ -223,13 +220,13 @@ class SearchEngine(Serving):
         generation = self._watched(self._generation)
         require_queries(queries)
         if not queries:
-            _require_shape(generation, k, depth, rerank=rerank)
+            require_shape(generation, k, depth, rerank=rerank)
             generation.eligible(filters)
             return []
-        every = [_asked(generation, query, k, depth, filters, rerank=rerank) for query in queries]
-        rankings = _rank(generation, [asked.text for asked in every], every[0])
+        every = [as_asked(generation, query, k, depth, filters, rerank=rerank) for query in queries]
+        rankings = rank(generation, [asked.text for asked in every], every[0])
         answered = zip(every, rankings, strict=True)
-        return [_result(generation, asked.text, ranking, k, start, share=len(every)) for asked, ranking in answered]
+        return [answer(generation, asked.text, ranking, k, start, share=len(every)) for asked, ranking in answered]
 
     async def asearch(self, query: str, **options: Any) -> SearchResult:  # noqa: ANN401 - the options of search
         """Answer one query without blocking the event loop; takes what :meth:`search` takes.
@@ -241,12 +238,12 @@ class SearchEngine(Serving):
         deadline_ms = options.get("deadline_ms")
         require_deadline(deadline_ms)
 
-        def answer() -> SearchResult:
+        def search() -> SearchResult:
             waited_ms = (time.perf_counter() - asked) * 1000
             left = {} if deadline_ms is None else {"deadline_ms": max(0.0, deadline_ms - waited_ms)}
             return self.search(query, **options | left)
 
-        call = partial(contextvars.copy_context().run, answer)
+        call = partial(contextvars.copy_context().run, search)
         return await asyncio.get_running_loop().run_in_executor(self._threads(), call)
 
     def similar(self, product_id: str, *, k: int = 10, filters: Filters | None = None) -> SearchResult:
@@ -270,7 +267,7 @@ class SearchEngine(Serving):
             if found.row != row
         )
         ranking = Ranking(ranked, dict(recall.timings_ms))
-        return _result(generation, f"similar to {product_id}", ranking, k, start)
+        return answer(generation, f"similar to {product_id}", ranking, k, start)
 
     def upsert(self, products: Sequence[Product], *, vectors: FloatMatrix | None = None) -> Upserted:
         """Add products, or replace those of the same id: durable when this returns, and visible to the next search.
@@ -353,8 +350,8 @@ class SearchEngine(Serving):
         require_switch("rerank", rerank)
         require_deadline(deadline_ms)
         require_product_id(product_id)
-        deadline = _deadline(start, deadline_ms)
-        question = Question(normalise_query(query), k, _depth(k, depth), filters, rerank, deadline)
+        deadline = deadline_after(start, deadline_ms)
+        question = Question(normalise_query(query), k, depth_of(k, depth), filters, rerank, deadline)
         with panics_refused():
             return explain(generation, question, product_id)
 
@@ -473,73 +470,3 @@ class SearchEngine(Serving):
         """The same generation; when recall is watched, one that hands its dense searches over."""
         watch = self._watch
         return generation.observed(partial(watch.offer, generation)) if watch is not None else generation
-
-
-def _require_shape(generation: Generation, k: int, depth: int | None, *, rerank: bool) -> None:
-    """Refuse what no query could be asked with."""
-    require_numbers(k, depth)
-    require_switch("rerank", rerank)
-    require_tower(generation)
-
-
-def _asked(
-    generation: Generation, query: str, k: int, depth: int | None, filters: Filters | None, *, rerank: bool
-) -> Asked:
-    """Check what was asked, the filters aside, and return it as it will be searched."""
-    _require_shape(generation, k, depth, rerank=rerank)
-    return Asked(normalise_query(query), k, _depth(k, depth), filters, rerank)
-
-
-def _rank(
-    generation: Generation, texts: Sequence[str], asked: Asked, *, deadline: Deadline | None = None
-) -> list[Ranking]:
-    """Rank texts, all of them as ``asked`` says."""
-    eligible = generation.eligible(asked.filters)
-    with panics_refused():
-        return generation.rank(
-            texts,
-            recall_depth=asked.depth,
-            rerank_depth=asked.depth,
-            eligible=eligible,
-            reranking=asked.rerank,
-            deadline=deadline,
-            k=asked.k,
-            kept=asked.k,
-        )
-
-
-def _result(
-    generation: Generation, text: str, ranking: Ranking, k: int, start: float, *, share: int = 1
-) -> SearchResult:
-    """Look up the products of the best ``k``, in the generation that ranked them; ``share`` queries took the time."""
-    hits = tuple(
-        Hit(
-            product_id=ranked.product_id,
-            rank=rank,
-            score=ranked.score,
-            stages=ranked.stages,
-            product=generation.products.get(ranked.row),
-            probability=ranked.probability,
-        )
-        for rank, ranked in enumerate(ranking.ranked[:k], start=1)
-    )
-    return SearchResult(
-        query=text,
-        hits=hits,
-        generation=generation.name,
-        timings_ms=ranking.timings_ms | {"total": (time.perf_counter() - start) * 1000 / share},
-        degraded=ranking.degraded,
-        warnings=ranking.warnings,
-        reranked=ranking.reranked,
-        abstained=ranking.check is not None and ranking.check.abstained,
-        match_probability=None if ranking.check is None else ranking.check.probability,
-    )
-
-
-def _deadline(start_s: float, deadline_ms: float | None) -> Deadline | None:
-    """Return the moment so many milliseconds after the call began; ``None`` for no deadline."""
-    return None if deadline_ms is None else Deadline.after(start_s, deadline_ms)
-
-
-def _depth(k: int, depth: int | None) -> int:
-    return max(DEFAULT_DEPTH, k) if depth is None else depth

@@ -32,7 +32,7 @@ from indexing.vectors import VectorStore
 from retrieval.config import EncoderConfig, RuntimeConfig
 from retrieval.encoder import DualEncoder
 from retrieval.records import Product
-from shortlist import SearchEngine
+from shortlist import CacheConfig, SearchEngine
 from shortlist.building.job import build
 from shortlist.bundle import list_versions, open_bundle
 from shortlist.config import BuildConfig, System
@@ -78,7 +78,8 @@ def test_more_hits_than_products_are_no_error(engine: SearchEngine):
     assert len({hit.product_id for hit in result.hits}) == len(result.hits) == 60
 
 
-def test_search_many_is_one_batch_and_equals_search(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch):
+def test_search_many_is_one_batch_and_equals_search(published: Path, monkeypatch: pytest.MonkeyPatch):
+    engine = SearchEngine.open(published, cache=CacheConfig.off())
     queries = ["couch", "red wireless mouse", "P200"]
     singly = [engine.search(query) for query in queries]
     batches = []
