@@ -69,7 +69,8 @@ class QueryLane:
 
         Args:
             encoder: The query tower.
-            joining: Whether texts of several callers may be encoded together; see `joins`.
+            joining: Whether texts of several callers may be encoded together; see `joins`. Without it, a vector is that
+                of its text alone, bit for bit, remembered or not.
             cache: Text -> its vector. It belongs to this tower: another one would have other vectors.
         """
         self._encoder = encoder
@@ -120,10 +121,14 @@ class QueryLane:
         return _outcome(ticket)
 
     def _known(self, texts: Sequence[str]) -> dict[str, FloatVector]:
-        if not self._cache.is_on:
+        if not self._remembers(texts):
             return {}
         found = ((text, self._cache.get(text)) for text in dict.fromkeys(texts))
         return {text: vector for text, vector in found if vector is not None}
+
+    def _remembers(self, texts: Sequence[str]) -> bool:
+        """Whether vectors of these are kept: without joining, only those of texts that were encoded alone."""
+        return self._cache.is_on and (self.joining or len(texts) == 1)
 
     def _leave(self, ticket: _Ticket) -> None:
         with self._mutex:
@@ -182,13 +187,16 @@ class QueryLane:
 
     def _vectors(self, texts: Sequence[str]) -> dict[str, FloatVector]:
         """Encode the distinct texts that nobody has encoded meanwhile."""
-        looked_up = ((text, self._cache.peek(text)) for text in texts)
+        remembers = self._remembers(texts)
+        looked_up = ((text, self._cache.peek(text)) for text in texts) if remembers else ()
         vectors = {text: vector for text, vector in looked_up if vector is not None}
         missing = [text for text in texts if text not in vectors]
         encoded = self._encoder.encode_queries(missing) if missing else ()
         for text, vector in zip(missing, encoded, strict=True):
             vectors[text] = vector.copy()  # a row of its own: the matrix of the batch must not live on in it
-            self._cache.put(text, vectors[text], vector.nbytes + len(text.encode("utf-8", "replace")) + ENTRY_BYTES)
+            if remembers:
+                size_bytes = vector.nbytes + len(text.encode("utf-8", "replace")) + ENTRY_BYTES
+                self._cache.put(text, vectors[text], size_bytes)
         return vectors
 
 

@@ -79,6 +79,7 @@ class SearchEngine(Serving):
         trust: str = "digests",
         probe: bool = True,
         cache: CacheConfig | None = None,
+        joining: bool = True,
     ) -> Self:
         """Open the live version of a bundle, every file verified and its query tower proven, the journal applied.
 
@@ -96,6 +97,8 @@ class SearchEngine(Serving):
                 loader cannot take this process down. It runs beside the loading of the models.
             cache: What to remember; by default query vectors, and no answers. Whoever serves shoppers, who ask the same
                 things, turns answers on: ``CacheConfig(answers=10_000)``.
+            joining: Encode queries of concurrent callers together, where opening finds that this moves no vector by
+                more than 1e-5. ``False`` gives every answer bit for bit as to a lone caller, whatever the load.
 
         Raises:
             ArtifactError: Missing, altered, of another format, or built with another encoder; the message says which.
@@ -117,6 +120,7 @@ class SearchEngine(Serving):
             cached=trust == CACHED,
             probing=probe,
             cache=cache or CacheConfig(),
+            joining=joining,
         )
         return cls(opening)
 

@@ -29,6 +29,7 @@ class Opening:
         cached: Take the digests of files that have not changed since they were hashed here.
         probing: Let a process of its own open indexes and products first.
         cache: What an engine may remember.
+        joining: Encode queries of concurrent callers together where their vectors do not depend on it.
     """
 
     root: Path
@@ -38,6 +39,7 @@ class Opening:
     cached: bool = False
     probing: bool = True
     cache: CacheConfig = field(default_factory=CacheConfig)
+    joining: bool = True
 
     def load(self, *, beside: Generation | None = None) -> Generation:
         """Return the live version: every file verified, its answers proven and warm from that, the journal applied.
@@ -68,8 +70,9 @@ class Opening:
         if beside is not None and beside.tower is tower and beside.lane is not None:
             lane = beside.lane
         else:
-            joining = joins(tower, read_canary(loaded.bundle.folder / CANARY_FILE).queries[:JOINED_AT_OPENING])
-            lane = QueryLane(tower, joining=joining, cache=self.cache.query_vectors())
+            stored = read_canary(loaded.bundle.folder / CANARY_FILE).queries[:JOINED_AT_OPENING]
+            same = joins(tower, stored)  # asked in any case: the shapes of single queries have run once then
+            lane = QueryLane(tower, joining=same and self.joining, cache=self.cache.query_vectors())
         return replace(loaded, retriever=loaded.retriever.using(encoder=lane))
 
     def is_live(self, generation: Generation) -> bool:

@@ -21,6 +21,7 @@ from retrieval.config import EncoderConfig
 from retrieval.records import Query
 from shortlist.building.job import build
 from shortlist.bundle import Bundle
+from shortlist.caches import CacheConfig
 from shortlist.config import BuildConfig, DemoConfig, EvaluateConfig, System, TrainRerankerConfig, TrainRetrieverConfig
 from shortlist.engine import SearchEngine
 from shortlist.evaluation.evaluate import evaluate_runs
@@ -173,7 +174,13 @@ def _build(config: DemoConfig, encoder: EncoderConfig, reranker: RerankerConfig,
 
 def _open(bundle: Path, config: DemoConfig) -> SearchEngine:
     runtime = config.runtime
-    return SearchEngine.open(bundle, device=runtime.device, threads=runtime.threads, precision=runtime.precision.name)
+    return SearchEngine.open(
+        bundle,
+        device=runtime.device,
+        threads=runtime.threads,
+        precision=runtime.precision.name,
+        cache=CacheConfig.off(),  # every system is asked the same queries, and is timed
+    )
 
 
 def _test_queries(config: DemoConfig, store: Path) -> list[Query]:

@@ -48,7 +48,7 @@ def family(published_family: list[Version]) -> list[Version]:
 
 @pytest.fixture
 def engine(family: list[Version]) -> Iterator[SearchEngine]:
-    with SearchEngine.open(family[0].root, threads=1) as opened:
+    with SearchEngine.open(family[0].root, threads=1, joining=False) as opened:
         yield opened
 
 

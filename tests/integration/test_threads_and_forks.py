@@ -185,7 +185,7 @@ def test_sixteen_threads_with_two_maximal_lengths_get_the_answers_of_a_serial_ru
     engines = []
     for longest in (6, 40):
         build(build_config(f"encoder.query_max_tokens={longest}"), source=shop, out=tmp_path / str(longest))
-        engines.append(SearchEngine.open(tmp_path / str(longest), threads=1))
+        engines.append(SearchEngine.open(tmp_path / str(longest), threads=1, joining=False))
     words = ["red", "wireless", "mouse", "and", "a", "laptop", "sleeve", "in", "blue", "for", "the", "office", "chair"]
     asked = [(engines[n % 2], " ".join(words[: 1 + n % len(words)])) for n in range(24)]
 

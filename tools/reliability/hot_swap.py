@@ -43,7 +43,7 @@ def swaps(versions: Sequence[Version], expected: Expected, *, count: int, thread
     """Make one version after the other live and reload, while threads ask."""
     versions[0].make_live()
     refused, taken = list[str](), list[weakref.ref[object]]()
-    with SearchEngine.open(versions[0].root, threads=1) as engine:
+    with SearchEngine.open(versions[0].root, threads=1, joining=False) as engine:
         with Load(engine, expected, threads=threads) as load:
             for number in range(1, count + 1):
                 load.every_thread_answers()
@@ -74,7 +74,10 @@ def refusals(good: Version, expected: Expected, kinds: Sequence[BadCandidate], *
     """Offer every kind of bad candidate for reload, while threads ask."""
     good.make_live()
     taken = []
-    with SearchEngine.open(good.root, threads=1) as engine, Load(engine, expected, threads=threads) as load:
+    with (
+        SearchEngine.open(good.root, threads=1, joining=False) as engine,
+        Load(engine, expected, threads=threads) as load,
+    ):
         for kind in kinds:
             with offered(good.root, kind):
                 said = refusal(engine)
@@ -105,7 +108,7 @@ def refusal(engine: SearchEngine) -> str:
 def leftovers(versions: Sequence[Version], *, count: int) -> Figure:
     """Reload many times, every fourth time in vain, and see what the process holds afterwards."""
     versions[0].make_live()
-    with SearchEngine.open(versions[0].root, threads=1) as engine:
+    with SearchEngine.open(versions[0].root, threads=1, joining=False) as engine:
         for number in range(8):  # until allocators and caches have what they keep
             _reload_or_not(engine, versions, number)
         before = _held()

@@ -43,7 +43,7 @@ def open_engines(folder: Path) -> list[SearchEngine]:
     for query_tokens, pair_tokens in ((8, 20), (48, 60)):
         lengths = {"query_max_tokens": query_tokens, "pair_max_tokens": pair_tokens}
         version = publish(folder / str(query_tokens), 0, encoder=encoder, cross_encoder=cross_encoder, **lengths)
-        engines.append(SearchEngine.open(version.root, threads=1))
+        engines.append(SearchEngine.open(version.root, threads=1, joining=False))
     return engines
 
 

@@ -185,6 +185,15 @@ def test_a_text_that_is_being_encoded_is_not_encoded_a_second_time(tower):
     assert tower.batches == [["same"]]
 
 
+def test_without_joining_only_what_was_encoded_alone_is_remembered_and_only_for_a_lone_text(tower):
+    lane = lane_over(tower, entries=10, joining=False)
+    lane.encode_queries(["a", "b"])
+    lane.encode_queries(["a"])
+    lane.encode_queries(["a"])
+    lane.encode_queries(["a", "b"])
+    assert tower.batches == [["a", "b"], ["a"], ["a", "b"]]
+
+
 def test_no_texts_are_what_the_tower_makes_of_them(tower):
     assert lane_over(tower, entries=10).encode_queries([]).shape == (0,)
     assert tower.batches == [[]]

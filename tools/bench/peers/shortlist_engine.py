@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from protocol import Options, serve
 
-from shortlist import SearchEngine
+from shortlist import CacheConfig, SearchEngine
 from shortlist.building.job import build
 from shortlist.compose import load_config
 from shortlist.config import BuildConfig, System
@@ -37,7 +37,8 @@ class Shortlist:
 
     def open(self, product_ids: list[str], texts: list[str]) -> None:
         """Open the bundle."""
-        self.engine = SearchEngine.open(self.bundle, rerank=self.system is System.hybrid_rerank)
+        reranking = self.system is System.hybrid_rerank
+        self.engine = SearchEngine.open(self.bundle, rerank=reranking, cache=CacheConfig.off())  # queries come again
 
     def search(self, query: str, k: int) -> list[tuple[str, float]]:
         """Ask as an application would where there is a call for it; one source alone is a matter of evaluation."""

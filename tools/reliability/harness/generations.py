@@ -97,7 +97,7 @@ def expected_answers(versions: Sequence[Version], **options: Any) -> dict[str, M
     expected = {}
     for version in versions:
         version.make_live()
-        with SearchEngine.open(version.root, **options) as engine:
+        with SearchEngine.open(version.root, joining=False, **options) as engine:
             expected[version.name] = {name: value(ask(engine)) for name, ask in questions().items()}
     for name in questions():
         products = {str([hits for _, hits in answers[name]]) for answers in expected.values()}
