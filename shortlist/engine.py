@@ -41,6 +41,9 @@ CACHED = "cached-digests"
 TRUST = ("digests", CACHED)
 """How `SearchEngine.open` may be told to know that files are what they were."""
 
+PROFILES = {"throughput": 0, "latency": 1}
+"""Threads of one call, 0 for all cores."""
+
 SOURCES: dict[System, tuple[str, ...]] = {
     System.bm25: ("lexical",),
     System.dense: ("dense",),
@@ -73,6 +76,7 @@ class SearchEngine(Serving):
         *,
         device: str = "auto",
         threads: int = 0,
+        profile: str = "throughput",
         precision: str = "fp32",
         encoder: str | Path | EncodeQueries | None = None,
         rerank: bool = True,
@@ -86,7 +90,10 @@ class SearchEngine(Serving):
         Args:
             path: The bundle directory.
             device: ``auto``, ``cpu`` or ``cuda``.
-            threads: Threads for torch and faiss; 0 means all cores.
+            threads: Threads that one call may use in torch and faiss; 0 leaves it to the profile.
+            profile: ``throughput`` lets one call use all cores, which suits batches and a machine of its own.
+                ``latency`` gives each call one: callers at once then share the cores instead of waiting for each
+                other's threads, and the slowest answers are less slow.
             precision: ``fp32``, ``bf16``, ``int8`` or ``auto``; the canary must stay within the bundle's tolerance.
             encoder: A model folder, or a function from texts to float32 [n, d], in place of the bundle's own query
                 tower.
@@ -104,13 +111,15 @@ class SearchEngine(Serving):
             ArtifactError: Missing, altered, of another format, or built with another encoder; the message says which.
             EnvironmentProblem: The device is not there.
             ForkSafetyError: This process was forked from one that has used models or indexes.
-            ValueError: An unknown device, precision or trust.
+            ValueError: An unknown device, precision, profile or trust.
         """
         if trust not in TRUST:
             raise ValueError(f"trust must be one of {', '.join(TRUST)}, got {trust!r}")
+        if profile not in PROFILES:
+            raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
         if precision not in Precision.__members__:
             raise ValueError(f"precision must be one of {', '.join(Precision.__members__)}, got {precision!r}")
-        runtime = RuntimeConfig(device=device, threads=threads, precision=Precision[precision])
+        runtime = RuntimeConfig(device=device, threads=threads or PROFILES[profile], precision=Precision[precision])
         tower = Path(encoder) if isinstance(encoder, str) else encoder
         opening = Opening(
             root=Path(path),

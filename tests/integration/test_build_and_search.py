@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -582,3 +583,13 @@ def test_a_damaged_store_is_set_aside_and_its_texts_are_encoded_again(
     assert (report.encoded, report.reused) == (60, 0)
     assert len(list(bundle.glob("vectors/*.damaged-*"))) == 1
     assert SearchEngine.open(bundle).search("couch").hits == engine.search("couch").hits
+
+
+def test_the_profile_decides_how_many_threads_a_call_may_use_unless_a_number_is_given(published: Path):
+    def threads(**options: Any) -> int:
+        with SearchEngine.open(published, probe=False, **options) as opened:
+            return opened._opening.runtime.threads
+
+    assert [threads(), threads(profile="latency"), threads(profile="latency", threads=2)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="profile must be one of throughput, latency, got 'fast'"):
+        SearchEngine.open(published, profile="fast")

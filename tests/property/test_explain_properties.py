@@ -10,7 +10,7 @@ from indexing.config import HnswConfig, IvfSq8Config
 from indexing.faiss_index import build_index
 from retrieval.config import ConvexConfig, RrfConfig, ZscoreConfig
 from retrieval.records import Product
-from shortlist import SearchEngine, Verdict
+from shortlist import CacheConfig, SearchEngine, Verdict
 from shortlist.explain import Outcome
 
 WORDS = ("red", "blue", "mouse", "lamp", "sofa", "pad", "small")
@@ -35,7 +35,7 @@ WORTH = st.dictionaries(st.sampled_from(WORDS), st.sampled_from([-2.0, 1.0, 3.0]
 
 def engine_over(generation):
     """An engine that opens to a generation which no bundle holds."""
-    return SearchEngine(SimpleNamespace(load=lambda: generation))
+    return SearchEngine(SimpleNamespace(load=lambda: generation, cache=CacheConfig()))
 
 
 @given(st.data())

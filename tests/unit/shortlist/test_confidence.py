@@ -9,7 +9,7 @@ import pytest
 from rerank.confidence import Confidence
 from rerank.config import ConfidenceConfig
 from retrieval.records import Product, Query
-from shortlist import SearchEngine, Verdict
+from shortlist import CacheConfig, SearchEngine, Verdict
 from shortlist.cli.texts import hits_text
 from shortlist.compose import load_config
 from shortlist.config import EvaluateConfig, System
@@ -42,7 +42,7 @@ class SharedWords:
 
 
 def engine_over(generation):
-    return SearchEngine(SimpleNamespace(load=lambda: generation))
+    return SearchEngine(SimpleNamespace(load=lambda: generation, cache=CacheConfig()))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from retrieval.config import RrfConfig
 from retrieval.records import Product
-from shortlist import SearchEngine
+from shortlist import CacheConfig, SearchEngine
 from shortlist.explain import Twin
 from shortlist.generation import CallableTower
 
@@ -23,7 +23,7 @@ PRODUCTS = [
 
 def engine_over(generation):
     """An engine that opens to a generation which no bundle holds."""
-    return SearchEngine(SimpleNamespace(load=lambda: generation))
+    return SearchEngine(SimpleNamespace(load=lambda: generation, cache=CacheConfig()))
 
 
 @pytest.fixture(scope="module")

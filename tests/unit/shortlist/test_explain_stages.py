@@ -13,7 +13,7 @@ from indexing.types import Neighbors
 from rerank.cost import BatchCost
 from retrieval.config import RrfConfig
 from retrieval.records import Product
-from shortlist import SearchEngine, Verdict
+from shortlist import CacheConfig, SearchEngine, Verdict
 from shortlist.explain import Outcome
 
 COLOURS = ("red", "blue", "green", "white", "black", "grey", "pink", "brown")
@@ -27,7 +27,7 @@ SHOP = [
 
 def engine_over(generation):
     """An engine that opens to a generation which no bundle holds."""
-    return SearchEngine(SimpleNamespace(load=lambda: generation))
+    return SearchEngine(SimpleNamespace(load=lambda: generation, cache=CacheConfig()))
 
 
 class Blind:
