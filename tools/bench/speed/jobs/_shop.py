@@ -5,7 +5,7 @@ Where the data is not there, and on a quick run, the built-in store takes its pl
 
 import csv
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,12 @@ from tools.bench.speed.records import Options
 WEIGHT = 0.5
 """Share of the cross-encoder in the final fusion, set by hand: what is measured is time, and how an answer that was cut
 short approaches the whole one. Icecat's few queries would leave it at 0."""
+
+
+FAST = "runtime.precision=auto"
+"""How the shop is made; what is measured says so itself."""
+
+QUICK_QUERIES = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +45,9 @@ class Shop:
     queries: Mapping[str, Mapping[str, int]]
     trained_on: int
 
-    def open(self, *, rerank: bool, cache: CacheConfig | None = None) -> SearchEngine:
+    def open(self, *, rerank: bool, cache: CacheConfig | None = None, precision: str = "auto") -> SearchEngine:
         """Open the bundle, by default with nothing remembered."""
-        return SearchEngine.open(self.bundle, rerank=rerank, cache=cache or CacheConfig.off())
+        return SearchEngine.open(self.bundle, rerank=rerank, cache=cache or CacheConfig.off(), precision=precision)
 
 
 def open_shop(options: Options) -> Shop:
@@ -75,10 +81,37 @@ def _source(options: Options) -> tuple[Path, list[str], str]:
         return icecat, ["catalog=icecat"], "Icecat"
     from shortlist.store.write import write_store
 
-    store = options.work / "store"
+    store = options.work / ("store-quick" if options.quick else "store")
     if not (store / "products.parquet").exists():
         write_store(store)
+        if options.quick:
+            _cut(store)
     return store, ["catalog=demo"], "built-in store"
+
+
+def _cut(store: Path) -> None:
+    """Keep what is judged for a few queries: quick to encode, to train on and to search."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    def rewrite(name: str, keep: Callable[[dict[str, str]], bool]) -> list[dict[str, str]]:
+        with (store / name).open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if keep(row)]
+        with (store / name).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(rows)
+        return rows
+
+    queries = {row["query_id"] for row in rewrite("judgments.csv", lambda row: True)}
+    kept = set(sorted(queries)[:QUICK_QUERIES])
+    judged = {row["product_id"] for row in rewrite("judgments.csv", lambda row: row["query_id"] in kept)}
+    for name in ("queries.csv", "splits.csv"):
+        rewrite(name, lambda row: row["query_id"] in kept)
+    table = pq.read_table(store / "products.parquet")
+    pq.write_table(
+        table.filter(pc.is_in(table["product_id"], pc.cast(sorted(judged), "string"))), store / "products.parquet"
+    )
 
 
 def _judged(catalog: Catalog) -> dict[str, dict[str, int]]:
@@ -99,7 +132,7 @@ def _make(
     storage.remove_folder(root)
     first, whole = root / "first-stage", root / "bundle"
     if not (first / "CURRENT").exists():
-        build(load_config(BuildConfig, overrides), source=source, out=first)
+        build(load_config(BuildConfig, [*overrides, FAST]), source=source, out=first)
     catalog = open_catalog(load_config(BuildConfig, overrides).catalog, source)
     ids = {query.text: query.query_id for query in catalog.queries()}
     with (root / "train.csv").open("w", newline="", encoding="utf-8") as file:
@@ -109,8 +142,8 @@ def _make(
             (ids[text], product_id, grade) for text, grades in train.items() for product_id, grade in grades.items()
         )
     small = ["trainer.layers=1", "trainer.max_per_grade=1"] if options.quick else []
-    config = load_config(TrainRerankerConfig, [*overrides, *small])
+    config = load_config(TrainRerankerConfig, [*overrides, *small, FAST])
     run_train_reranker(config, source=source, bundle=first, out=root / "reranker", judgments=root / "train.csv")
     (first / "CURRENT").parent.rename(whole)  # the vectors are there: only the version is made anew
     reranker = ["reranker=cross_encoder", f"reranker.model={root / 'reranker'}", f"reranker.weight={WEIGHT}"]
-    build(load_config(BuildConfig, [*overrides, *reranker]), source=source, out=whole)
+    build(load_config(BuildConfig, [*overrides, *reranker, FAST]), source=source, out=whole)

@@ -52,7 +52,8 @@ class Noted:
 def measure(options: Options) -> Measurement:
     """Search with a deadline of 100 ms, many times over; then the judged queries at many deadlines."""
     shop = open_shop(options)
-    engine = shop.open(rerank=True)
+    precision = options.settings.get("deadline.precision", "auto")
+    engine = shop.open(rerank=True, precision=precision)
     count = options.number("deadline.queries", 5_000, quick=40)
     texts = [*shop.queries, *more_queries(engine, count, seed=options.seed)][:count]
     generator = np.random.default_rng(options.seed)
@@ -86,9 +87,9 @@ def measure(options: Options) -> Measurement:
         threads=options.threads,
         plots=(_plot(shop, engine),),
         notes=(
-            f"{shop.name}, depth {DEPTH}, k=10, a 6-layer cross-encoder of weight {WEIGHT} trained on "
-            f"{shop.trained_on} queries; the plot is over the other {len(shop.queries)}. {len(cut):,} searches were "
-            f"cut short; a median of {np.median(scored):.0f} candidates were scored (5 % to 95 %: "
+            f"{shop.name}, depth {DEPTH}, k=10, a 6-layer cross-encoder of weight {WEIGHT} (precision {precision}) "
+            f"trained on {shop.trained_on} queries; the plot is over the other {len(shop.queries)}. {len(cut):,} "
+            f"searches were cut short; a median of {np.median(scored):.0f} candidates were scored (5 % to 95 %: "
             f"{np.percentile(scored, 5):.0f} to {np.percentile(scored, 95):.0f}). {int((late > 0).sum()):,} were late "
             f"at all, the latest by {late.max():.1f} ms; the longest micro-batch took {longest:.1f} ms.",
         ),

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from indexing.errors import ShortlistError
 from retrieval.metrics import ndcg
 from retrieval.query_lane import QueryLane
 from shortlist import CacheConfig, SearchEngine
@@ -24,49 +25,40 @@ SOURCE_DEPTH = 1000
 """What Shortlist asks of each source by default (`retrieval.config.FusionConfig`); by hand the same."""
 
 RRF = 60
+FASTEST = "bf16"
+"""What ``auto`` takes where the hardware has it; int8 has to be asked for."""
+
 CALLERS = 8
 
 
 def measure(options: Options) -> Measurement:
-    """Measure single searches, searches of many callers at once, and the first search after opening."""
+    """Measure single searches in every arithmetic, searches of many callers at once, and the first after opening."""
     shop = open_shop(options)
-    engine = shop.open(rerank=False)
-    queries = [*shop.queries, *more_queries(engine, options.number("search.queries", 100, quick=8), seed=options.seed)]
-    by_hand = ByHand(engine, shop)
+    engines, refused = _engines(shop)
+    plain = engines["fp32"]
+    queries = [*shop.queries, *more_queries(plain, options.number("search.queries", 100, quick=8), seed=options.seed)]
+    by_hand = ByHand(plain, shop)
     watch = Stopwatch.of(options)
-    times = watch.contest(
-        {
-            "ours": [partial(engine.search, query, rerank=False) for query in queries],
-            "peer": [partial(by_hand.search, query) for query in queries],
-        }
-    )
-    ours = [
-        ndcg([hit.product_id for hit in engine.search(query).hits], grades, k=10)
-        for query, grades in shop.queries.items()
-    ]
-    theirs = [ndcg(by_hand.search(query), grades, k=10) for query, grades in shop.queries.items()]
-    rows = [
-        Row(
-            job=f"search without reranking, {shop.name}, k=10, p50 of {len(queries)} queries",
-            compared=Compared.faster,
-            ours=times["ours"].percentile("Shortlist, hybrid", 50),
-            peer=times["peer"].percentile(by_hand.name, 50),
-            target=Target(at_least=3.0),
-            quality=(
-                Quality(name=f"nDCG@10 on {len(ours)} judged queries", value=sum(ours) / len(ours)),
-                Quality(name="nDCG@10 by hand", value=sum(theirs) / len(theirs)),
-            ),
-        ),
-        Row(
-            job="its slowest in a hundred (p99)",
-            compared=Compared.faster,
-            ours=times["ours"].percentile("Shortlist, hybrid", 99),
-            peer=times["peer"].percentile(by_hand.name, 99),
-        ),
-        _together(engine, queries, watch),
-        _first(shop, queries, options),
-    ]
-    shares = _shares(engine, queries)
+    contestants = {
+        name: [partial(engine.search, query, rerank=False) for query in queries] for name, engine in engines.items()
+    }
+    times = watch.contest(contestants | {"peer": [partial(by_hand.search, query) for query in queries]})
+    rows = []
+    for name, engine in engines.items():
+        rows += [
+            Row(
+                job=f"search without reranking, {shop.name}, k=10, p{percent} of {len(queries)} queries, {name}",
+                compared=Compared.faster,
+                ours=times[name].percentile(f"Shortlist, hybrid, {name}", percent),
+                peer=times["peer"].percentile(by_hand.name, percent),
+                target=Target(at_least=3.0) if percent == 50 and name == FASTEST else None,
+                quality=_quality(engine, plain, by_hand, shop, queries) if percent == 50 else (),
+            )
+            for percent in (50, 99)
+        ]
+    best = engines.get(FASTEST, plain)
+    rows += [_together(plain, queries, watch), _first(shop, queries, options)]
+    stages = {name: _stages(engine, queries) for name, engine in engines.items()}
     return Measurement(
         name=NAME,
         rows=tuple(rows),
@@ -75,11 +67,42 @@ def measure(options: Options) -> Measurement:
         notes=(
             "By hand: encode with defaults, IndexFlatIP for 1,000, bm25s for 1,000, reciprocal ranks in a dictionary, "
             "the products of the best ten out of a list. Nothing is remembered on either side.",
-            "Median milliseconds of Shortlist's stages: "
-            + ", ".join(f"{name} {taken:.2f}" for name, taken in shares.items())
+            f"Median milliseconds of Shortlist's stages, {FASTEST if FASTEST in engines else 'fp32'}: "
+            + ", ".join(f"{name} {taken:.2f}" for name, taken in _stages(best, queries).items())
             + ".",
+            *(f"Not measured: {name} ({reason})." for name, reason in refused.items()),
         ),
-        facts={"queries": len(queries), "products": engine.product_count, "stages_ms": shares},
+        facts={"queries": len(queries), "products": plain.product_count, "stages_ms": stages},
+    )
+
+
+def _engines(shop: Shop) -> tuple[dict[str, SearchEngine], dict[str, str]]:
+    """Open the bundle in every arithmetic that this machine has, the reference first; and say which it has not."""
+    opened, refused = {}, {}
+    for precision in ("fp32", "bf16", "int8"):
+        try:
+            opened[precision] = shop.open(rerank=False, precision=precision)
+        except ShortlistError as error:
+            refused[precision] = str(error)
+    return opened, refused
+
+
+def _quality(
+    engine: SearchEngine, plain: SearchEngine, by_hand: "ByHand", shop: Shop, queries: Sequence[str]
+) -> tuple[Quality, ...]:
+    """Hold an engine's answers against the reference's and against those made by hand."""
+
+    def ids(of: SearchEngine, query: str) -> list[str]:
+        return [hit.product_id for hit in of.search(query, rerank=False).hits]
+
+    overlap = [len({*ids(engine, query)} & {*ids(plain, query)}) / len(ids(plain, query)) for query in queries]
+    ours = [ndcg(ids(engine, query), grades, k=10) for query, grades in shop.queries.items()]
+    theirs = [ndcg(by_hand.search(query), grades, k=10) for query, grades in shop.queries.items()]
+    count = len(ours)
+    return (
+        Quality(name="top-10 overlap with fp32", value=sum(overlap) / len(overlap), at_least=0.97),
+        Quality(name=f"nDCG@10 on {count} judged queries", value=sum(ours) / count),
+        Quality(name="nDCG@10 by hand", value=sum(theirs) / count),
     )
 
 
@@ -175,7 +198,7 @@ def first_and_later() -> None:
     import time
 
     asked = json.loads(sys.stdin.read())
-    engine = SearchEngine.open(Path(asked["bundle"]), rerank=False, cache=CacheConfig.off())
+    engine = SearchEngine.open(Path(asked["bundle"]), rerank=False, cache=CacheConfig.off(), precision="auto")
     taken = []
     for query in asked["queries"]:
         start = time.perf_counter()
@@ -184,7 +207,7 @@ def first_and_later() -> None:
     print(json.dumps({"first_ms": taken[0], "later_ms": statistics.median(taken[1:])}))
 
 
-def _shares(engine: SearchEngine, queries: Sequence[str]) -> Mapping[str, float]:
+def _stages(engine: SearchEngine, queries: Sequence[str]) -> Mapping[str, float]:
     import statistics
 
     timings = [engine.search(query, rerank=False).timings_ms for query in queries]
