@@ -84,6 +84,7 @@ def _source(options: Options) -> tuple[Path, list[str], str]:
     store = options.work / ("store-quick" if options.quick else "store")
     if not (store / "products.parquet").exists():
         write_store(store)
+        (store / "splits.csv").unlink()  # queries are parted here as Icecat's are, which has no splits
         if options.quick:
             _cut(store)
     return store, ["catalog=demo"], "built-in store"
@@ -106,8 +107,7 @@ def _cut(store: Path) -> None:
     queries = {row["query_id"] for row in rewrite("judgments.csv", lambda row: True)}
     kept = set(sorted(queries)[:QUICK_QUERIES])
     judged = {row["product_id"] for row in rewrite("judgments.csv", lambda row: row["query_id"] in kept)}
-    for name in ("queries.csv", "splits.csv"):
-        rewrite(name, lambda row: row["query_id"] in kept)
+    rewrite("queries.csv", lambda row: row["query_id"] in kept)
     table = pq.read_table(store / "products.parquet")
     pq.write_table(
         table.filter(pc.is_in(table["product_id"], pc.cast(sorted(judged), "string"))), store / "products.parquet"
