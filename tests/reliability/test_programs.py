@@ -58,3 +58,8 @@ def test_outcomes_of_one_commit_are_kept_in_one_file_the_latest_of_each_program(
     found = json.loads(path.read_text())
     assert found["machine"]["cores"] >= 1
     assert [(one["program"], one["seconds"]) for one in found["programs"]] == [("kill", 2.0), ("power", 3.0)]
+
+
+def test_the_page_of_promises_names_every_program():
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    assert [name for name in programs() if f"`python -m tools.reliability.{name}`" not in page] == []
