@@ -311,6 +311,7 @@ class TrainConfig:
         steps: What is done, in this order.
         variants: Attribute or kept column that names the variant group of a product; empty where there is none.
         tune_share: Share of the ``train`` queries that stop and choose, where the source has no ``test`` split.
+        seeds: Further seeds that the whole recipe is run with, to say how much of a figure is chance.
     """
 
     catalog: CatalogConfig
@@ -330,9 +331,14 @@ class TrainConfig:
     steps: list[str] = field(default_factory=list)
     variants: str = ""
     tune_share: float = 0.1
+    seeds: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
+        if len(set(self.seeds)) != len(self.seeds) or self.retriever.seed in self.seeds:
+            raise ValueError(
+                f"seeds must differ from each other and from {self.retriever.seed}, got {list(self.seeds)}"
+            )
         if not self.steps:
             raise ValueError("steps must name at least one step, got []")
         if len(set(self.steps)) != len(self.steps):

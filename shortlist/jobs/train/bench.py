@@ -46,6 +46,7 @@ class Bench:
         config: The recipe.
         ground: What it stands on.
         out: Its folder.
+        vectors: Where vectors are kept; runs of other seeds share them.
         artefacts: Name -> path of what is kept so far.
         rankers: System -> how it ranks, besides ``bm25``, ``dense`` and ``hybrid``.
     """
@@ -53,6 +54,7 @@ class Bench:
     config: TrainConfig
     ground: Ground
     out: Path
+    vectors: Path
     artefacts: dict[str, Path] = field(default_factory=dict)
     rankers: dict[str, Ranker] = field(default_factory=dict)
 
@@ -144,7 +146,7 @@ class Bench:
 
     def product_vectors(self) -> FloatMatrix:
         """Return the vectors of all products under the encoder as it is now, float32 [n, d]; kept on disk."""
-        path = self.out / "vectors" / f"{encoder_key(self.encoder)}-{self._text_key[:16]}.f32"
+        path = self.vectors / f"{encoder_key(self.encoder)}-{self._text_key[:16]}.f32"
         tower = self.tower()
         shape = (len(self.product_ids), tower.dim)
         if not path.exists():

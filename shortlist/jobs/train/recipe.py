@@ -17,7 +17,7 @@ from retrieval.suggestions import did_you_mean
 from shortlist.config import TrainConfig
 from shortlist.evaluation.origins import flat
 from shortlist.jobs.train.bench import MISSPELT, Bench, digest_of
-from shortlist.jobs.train.ground import SCORED, TUNE, read_ground
+from shortlist.jobs.train.ground import SCORED, TUNE, Ground, read_ground
 from shortlist.jobs.train.measure import DEPTH, PRIMARY, Measured, measure, recall_grade
 from shortlist.jobs.train.registry import STEPS
 from shortlist.jobs.train.steps import Step
@@ -62,7 +62,8 @@ class RecipeReport:
         artefacts: Name -> path of what was kept.
         configuration: The recipe as composed.
         digests: File of the source -> SHA-256.
-        seconds: Wall time of all of it, earlier interrupted runs included.
+        seconds: Wall time of one run of it, earlier interrupted ones included.
+        repeats: Further seed -> what it came to, as `headline`.
     """
 
     name: str
@@ -73,6 +74,13 @@ class RecipeReport:
     configuration: Mapping[str, str]
     digests: Mapping[str, str]
     seconds: float
+    repeats: Mapping[int, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> dict[str, dict[str, float]]:
+        """System -> measure -> mean, of the last row that was kept and measured."""
+        last = next(row for row in reversed(self.rows) if row.kept and row.scored)
+        return {system: dict(of.means) for system, of in last.scored.items()}
 
 
 def run_recipe(config: TrainConfig, *, source: Path, out: Path, judgments: Path | None = None) -> RecipeReport:
@@ -90,12 +98,35 @@ def run_recipe(config: TrainConfig, *, source: Path, out: Path, judgments: Path 
     """
     from shortlist.jobs.train.report import write_report
 
-    steps = [_step(name) for name in config.steps]
     ground = read_ground(config, source, judgments)
+    report, bench = _run_once(config, ground, out, vectors=out / "vectors")
+    for seed in config.seeds:
+        say(f"== seed {seed}")
+        again, _ = _run_once(seeded(config, seed), ground, out / "seeds" / str(seed), vectors=out / "vectors")
+        report = replace(report, repeats={**report.repeats, seed: again.headline})
+    write_report(report, bench, out)
+    return report
+
+
+def seeded(config: TrainConfig, seed: int) -> TrainConfig:
+    """Return the same recipe with another seed in everything that draws."""
+    return replace(
+        config,
+        seeds=[],
+        retriever=replace(config.retriever, seed=seed),
+        reranker=replace(config.reranker, seed=seed),
+        adaptation=replace(config.adaptation, seed=seed),
+        mining=replace(config.mining, seed=seed),
+        synthetic=replace(config.synthetic, seed=seed),
+    )
+
+
+def _run_once(config: TrainConfig, ground: Ground, out: Path, *, vectors: Path) -> tuple[RecipeReport, Bench]:
+    steps = [_step(name) for name in config.steps]
     storage.make_folder(out)
     settings = settings_of(config)
-    _claim(out, digest_of({**settings, **ground.digests}))
-    bench = Bench(config=config, ground=ground, out=out)
+    _claim(out, digest_of({**settings, **ground.digests, "seeds": ""}))  # more seeds go on with the same run
+    bench = Bench(config=config, ground=ground, out=out, vectors=vectors)
     rows = [_first_row(bench)]
     for number, step in enumerate(steps, start=1):
         rows.append(_one(bench, step, out / "steps" / f"{number:02d}-{step.name}"))
@@ -109,8 +140,7 @@ def run_recipe(config: TrainConfig, *, source: Path, out: Path, judgments: Path 
         digests=ground.digests,
         seconds=sum(row.seconds for row in rows),
     )
-    write_report(report, bench, out)
-    return report
+    return report, bench
 
 
 def settings_of(config: TrainConfig) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from indexing import storage
@@ -51,6 +52,8 @@ def ablation(report: "RecipeReport") -> str:
     lines += [
         f"| {row.step} | {'yes' if row.kept else 'no'} | {row.seconds / 60:.1f} | {row.reason} |" for row in report.rows
     ]
+    if report.repeats:
+        lines += ["", *_headline(report)]
     for row in report.rows:
         if row.step == "attacks" and row.kept:
             lines += ["", *attack_lines(row.record)]
@@ -104,6 +107,21 @@ def _table(rows: "tuple[Row, ...]", system: str) -> list[str]:
             cells += [f"{difference:+.4f}", f"{low:+.4f} to {high:+.4f}", f"{p:.4f}"]
         lines.append(f"| {' | '.join([*cells, f'{row.seconds / 60:.1f}', 'yes' if row.kept else 'no'])} |")
         before = found if row.kept else before
+    return lines
+
+
+def _headline(report: "RecipeReport") -> list[str]:
+    """Return every system of the whole recipe under each seed, and the spread between them."""
+    first = report.configuration.get("retriever.seed", "first")
+    runs = {first: report.headline, **{str(seed): found for seed, found in report.repeats.items()}}
+    lines = ["## Seeds", "", f"| system | measure | {' | '.join(f'seed {seed}' for seed in runs)} | mean | deviation |"]
+    lines.append("|" + "---|" * (len(runs) + 4))
+    for system, measures in report.headline.items():
+        for label in measures:
+            values = [found[system][label] for found in runs.values() if system in found]
+            spread = stdev(values) if len(values) > 1 else 0.0
+            cells = " | ".join(f"{found[system][label]:.4f}" if system in found else "" for found in runs.values())
+            lines.append(f"| {system} | {label} | {cells} | {fmean(values):.4f} | {spread:.4f} |")
     return lines
 
 
