@@ -3,12 +3,12 @@
 Written by hand because what is gained lies in how it is written: where only the first token is read, the last layer
 computes only that (attention still reads all: it is exact); pooling and unit length are part of the graph. A network of
 six layers takes a quarter of a second to write down and compile, so nothing compiled is kept on disk
-(docs/decisions/0013).
+(docs/decisions/0014).
 
 int8 is arithmetic on both sides: weights are rounded once, a scale for every output, and the activations of every token
 when they are there, a scale for every group of its numbers. So nothing has to be calibrated, and the result for a row
 does not depend on the other rows, or on the catalogue. The value products stay in bf16: their rounding errors
-are alike in all tokens, so pooling adds them up instead of averaging them out (measured; docs/decisions/0013).
+are alike in all tokens, so pooling adds them up instead of averaging them out (measured; docs/decisions/0014).
 """
 
 from collections.abc import Sequence
