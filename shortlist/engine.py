@@ -94,7 +94,8 @@ class SearchEngine(Serving):
             profile: ``throughput`` lets one call use all cores, which suits batches and a machine of its own.
                 ``latency`` gives each call one: callers at once then share the cores instead of waiting for each
                 other's threads, and the slowest answers are less slow.
-            precision: ``fp32``, ``bf16``, ``int8`` or ``auto``; the canary must stay within the bundle's tolerance.
+            precision: ``fp32``, ``bf16``, ``int8``, or ``auto`` for what the bundle was built in; the canary must stay
+                within the bundle's tolerance.
             encoder: A model folder, or a function from texts to float32 [n, d], in place of the bundle's own query
                 tower.
             rerank: Load the reranker if the bundle has one.

@@ -1,5 +1,6 @@
 """Loading a version: its parts opened, proven against what it stored of itself, and put together as a generation."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from indexing.config import IndexConfig
-from indexing.errors import ConfigError, FingerprintMismatch
+from indexing.errors import ConfigError, EnvironmentProblem, FingerprintMismatch
 from indexing.forks import claim_threads
 from indexing.storage import FileDigest
 from rerank.confidence import read_confidence
@@ -15,20 +16,23 @@ from rerank.config import CrossEncoderConfig, RerankerConfig
 from rerank.cost import CALIBRATION_PAIRS, BatchCost, calibrate
 from rerank.fingerprint import reranker_fingerprint
 from rerank.reranker import PassThrough, Reranker, open_reranker
-from retrieval.config import EncoderConfig, FusionConfig, LexicalConfig, RuntimeConfig, TextConfig
+from retrieval.config import EncoderConfig, FusionConfig, LexicalConfig, Precision, RuntimeConfig, TextConfig
 from retrieval.fingerprint import Fingerprint, differences, text_fields, tower_fingerprint
+from retrieval.lanes.choice import choose_backend
 from retrieval.products import ProductTable
-from retrieval.runtime import set_threads
+from retrieval.runtime import choose_device, set_threads
 from retrieval.text import TextTemplate
 from shortlist.bundle import Bundle
 from shortlist.canary import Canary, check_first_stage, check_reranker, check_tower, read_canary
 from shortlist.first_stage import open_first_stage, unobserved
 from shortlist.generation import CallableTower, EncodeQueries, Generation, QueryTower
 from shortlist.living.state import Living
-from shortlist.manifest import CANARY_FILE
+from shortlist.manifest import CANARY_FILE, Manifest
 from shortlist.probe import Probe
 from shortlist.product_vectors import EncodeProducts
 from shortlist.stored import thaw
+
+logger = logging.getLogger(__name__)
 
 CALIBRATION_TEXTS = max(CALIBRATION_PAIRS)
 """Products, spread over the catalogue, whose texts are measured."""
@@ -65,6 +69,7 @@ def load_generation(
         ForkSafetyError: This process was forked from one that has used native threads.
     """
     claim_threads()
+    runtime = settled(bundle.manifest, runtime)
     set_threads(runtime)
     manifest = bundle.manifest
     text = thaw("text", manifest.text, TextConfig)
@@ -99,6 +104,26 @@ def load_generation(
         living=Living.over(manifest, stage, template, store=store, encode=_product_tower(bundle, tower, runtime)),
         confidence=read_confidence(bundle.folder / "reranker"),
     )
+
+
+def settled(manifest: Manifest, runtime: RuntimeConfig) -> RuntimeConfig:
+    """Return ``runtime`` with the arithmetic that a version was built in, where ``auto`` is asked for.
+
+    Where this machine cannot compute so, or the version does not say, ``auto`` stays and takes what needs no
+    measurement; both are logged.
+    """
+    recorded = manifest.created.get("precision")
+    name = recorded.get("kind") if isinstance(recorded, dict) else None
+    if runtime.precision is not Precision.auto or not isinstance(name, str) or name not in Precision.__members__:
+        return runtime
+    try:
+        built_in = replace(runtime, precision=Precision[name])
+        choose_backend(built_in, choose_device(built_in))
+    except (EnvironmentProblem, ValueError) as reason:
+        logger.warning("%s was built in %s, which cannot be had here: %s", manifest.version, name, reason)
+        return runtime
+    logger.info("precision=%s (what %s was built in)", name, manifest.version)
+    return built_in
 
 
 def _tower(

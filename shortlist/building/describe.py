@@ -41,6 +41,7 @@ def describe(
     canary: dict[str, Any],
     files: Mapping[str, FileDigest],
     seconds: Mapping[str, float],
+    precision: Mapping[str, Any],
 ) -> Manifest:
     """Put together the manifest of a version that is about to be published.
 
@@ -58,6 +59,7 @@ def describe(
         canary: File and tolerances of what the version must answer.
         files: Every file of the version, relative names.
         seconds: Per stage.
+        precision: Arithmetic that products were encoded in, and why; rates are in it, so it belongs to ``created``.
 
     Returns:
         The manifest; apart from ``version`` and ``created`` it depends on the content alone.
@@ -83,7 +85,7 @@ def describe(
         "reranker_fingerprint": dict(reranker.fields),
         "canary": canary,
     }
-    created = {"by": f"shortlist {__version__}", "seconds": dict(seconds)}
+    created = {"by": f"shortlist {__version__}", "seconds": dict(seconds), "precision": dict(precision)}
     unnamed = Manifest(version="", created=created, files=dict(sorted(files.items())), **content)
     return renamed(unnamed, out)
 

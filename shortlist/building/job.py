@@ -32,6 +32,7 @@ from shortlist.building.copying import copy_folder
 from shortlist.building.describe import catalogue_record, describe
 from shortlist.building.index import BuiltIndex, build_dense_index
 from shortlist.building.ingest import Ingested, ingest, product_counter
+from shortlist.building.precision import PrecisionChoice, canary_cosine, open_encoder
 from shortlist.building.report import BuildReport
 from shortlist.building.sample import canary_queries, sample_queries
 from shortlist.building.tidying import fold_records, live_name, remove_superseded
@@ -145,6 +146,7 @@ class _Build:
         self.tower = (
             tower_fingerprint(encoder_folder, config.encoder, config.text) if encoder_folder is not None else None
         )
+        self.precision = PrecisionChoice(config.runtime.precision, "asked for")
         self.files: dict[str, FileDigest] = {}
         self.restore_deleted = restore_deleted
         self.origin = origin
@@ -157,7 +159,8 @@ class _Build:
         """Run every step in order."""
         with self.report.timed("read"):
             ingested, store = self._read()
-        encoder = self._open_encoder()
+        with self.report.timed("models"):
+            encoder = self._open_encoder()
         with self.report.timed("encode"):
             store, encoded = self._encode(ingested, store, encoder)
         self.files["rows"] = storage.write_bytes(self.staging / "rows", encoded.rows.astype("<i8", copy=False))
@@ -235,7 +238,12 @@ class _Build:
             say(f"warning: {warning}")
 
     def _open_encoder(self) -> DualEncoder | None:
-        return DualEncoder.open(self.config.encoder, self.config.runtime) if self.encoder_folder is not None else None
+        if self.encoder_folder is None:
+            return None
+        table = self.staging / "products.parquet"
+        encoder, self.precision = open_encoder(self.config, self.catalog, table, self.template)
+        self.report.precision = self.precision.to_json()
+        return encoder
 
     def _products(self) -> Iterator[Product]:
         return read_products(self.staging / "products.parquet")
@@ -309,7 +317,7 @@ class _Build:
         self.files[CANARY_FILE] = write_canary(self.staging / CANARY_FILE, canary)
         return {
             "file": CANARY_FILE,
-            "cosine": self.config.canary_cosine,
+            "cosine": canary_cosine(self.config, self.precision.precision),
             "overlap": 1.0 if stage.dense.record.plan.kind == "flat" else APPROXIMATE_OVERLAP,
             "spread": self.config.canary_spread,
         }
@@ -366,6 +374,7 @@ class _Build:
             canary=canary,
             files=self.files,
             seconds=self.report.seconds,
+            precision=self.precision.to_json(),
         )
         publish(self.out, self.staging, manifest)
         if self.restore_deleted and ingested.deleted:  # after: until then, they stay deleted in what is live

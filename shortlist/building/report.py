@@ -21,6 +21,7 @@ class BuildReport:
         encoded: Texts encoded by this run.
         reused: Products whose vector was stored already, or is another product's.
         index: Kind of index, why, and its recall.
+        precision: Arithmetic that products were encoded in, why, and what else was tried; empty without an encoder.
         tokens: Counts of the encoder's tokenizer.
         warnings: What the builder should know, in words.
         seconds: Per stage.
@@ -35,6 +36,7 @@ class BuildReport:
     encoded: int = 0
     reused: int = 0
     index: dict[str, Any] = field(default_factory=dict)
+    precision: dict[str, Any] = field(default_factory=dict)
     tokens: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)

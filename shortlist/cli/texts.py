@@ -22,6 +22,7 @@ def build_text(report: "BuildReport") -> str:
             f"  vectors   {report.encoded} texts encoded, {report.reused} products reused a stored vector",
             f"  tokens    {tokens['tokens']}; texts truncated {tokens['truncated']}, unknown tokens "
             f"{tokens['unknown']}",
+            *(f"  precision {each['kind']} ({each['reason']})" for each in [report.precision] if each),
             f"  index     {report.index['kind']} ({report.index['reason']})",
             f"  recall    {recall['value']:.4f} @{recall['k']} against exact search, {recall['queries']} queries "
             f"({recall['queries_from']})",
