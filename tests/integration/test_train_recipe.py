@@ -200,16 +200,14 @@ def test_further_seeds_repeat_the_recipe_and_the_table_has_their_spread(source, 
     settings = [*overrides, "steps=[retriever]"]
     once = run_recipe(load_config(TrainConfig, settings), source=source, out=tmp_path / "run")
     thrice = run_recipe(load_config(TrainConfig, [*settings, "seeds=[8,9]"]), source=source, out=tmp_path / "run")
-    assert thrice.rows == once.rows  # the first seed is gone on with, not trained again
+    assert [row.seconds for row in thrice.rows] == [row.seconds for row in once.rows]  # gone on with, not trained again
     assert list(thrice.repeats) == [8, 9]
     values = [report["dense"]["nDCG@10"] for report in (thrice.headline, *thrice.repeats.values())]
     line = next(
         line for line in (tmp_path / "run/ablation.md").read_text().splitlines() if "| dense | nDCG@10 |" in line
     )
-    assert (
-        line
-        == f"| dense | nDCG@10 | {' | '.join(f'{value:.4f}' for value in values)} | {np.mean(values):.4f} | {np.std(values, ddof=1):.4f} |"
-    )
+    cells = [*values, np.mean(values), np.std(values, ddof=1)]
+    assert line == f"| dense | nDCG@10 | {' | '.join(f'{value:.4f}' for value in cells)} |"
     told = json.loads((tmp_path / "run/seeds/8/steps/01-retriever/encoder/training.json").read_text())
     assert told["trainer"]["seed"] == 8
     with pytest.raises(ConfigError, match=r"seeds must differ from each other and from 7, got \[7\]"):
