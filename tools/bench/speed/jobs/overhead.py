@@ -20,7 +20,7 @@ KINDS: dict[str, IndexConfig] = {"flat": FlatConfig(), "hnsw": HnswConfig(links=
 LIMIT = (
     "k + 4 rows are scored again on the exact vectors, which makes scores the same for every kind, batch and number of "
     "threads: about 30 µs of numpy with warm caches (gather 6, products 4, order 4, the rest checks and bookkeeping), "
-    "and more where the search has just emptied them; FAISS's own inner product by index would spare the gathering, but "
+    "more where the search has just emptied them; FAISS's own inner product by index would spare the gathering, but "
     "adds in another order than the exact search that every index is held against"
 )
 
