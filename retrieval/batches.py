@@ -6,6 +6,7 @@ from threads with different lengths were cut at another thread's length, without
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,10 @@ TokenRow = npt.NDArray[np.int32]
 
 TEXTS_PER_CALL = 4096
 """Texts handed to the tokenizer at once: bounds its memory and leaves its threads enough to share."""
+
+TEXTS_AHEAD = 2048
+"""Texts that are tokenised while those before are encoded: half a segment of a build, and still enough of every length
+that little is padded."""
 
 
 class RoleTokenizer:
@@ -50,6 +55,26 @@ class RoleTokenizer:
             prompted = [self._prompt + text for text in texts[start : start + TEXTS_PER_CALL]]
             rows += [np.asarray(found.ids, dtype=np.int32) for found in self._tokenizer.encode_batch_fast(prompted)]
         return rows
+
+    def rows_ahead(self, texts: Sequence[str]) -> Iterator[list[TokenRow]]:
+        """Yield what :meth:`rows` returns in parts; while one is worked on, a thread makes the next.
+
+        There is always a part, if only an empty one.
+
+        Raises:
+            TypeError, ValueError: As :meth:`rows`, before the first part.
+        """
+        _require_texts(texts)
+        parts = [texts[start : start + TEXTS_AHEAD] for start in range(0, len(texts), TEXTS_AHEAD)] or [texts]
+        if len(parts) == 1:  # as for every query: no thread is worth starting
+            yield self.rows(parts[0])
+            return
+        with ThreadPoolExecutor(1, "tokenise") as thread:
+            ahead = thread.submit(self.rows, parts[0])
+            for part in parts[1:]:
+                rows, ahead = ahead.result(), thread.submit(self.rows, part)
+                yield rows
+            yield ahead.result()
 
     def read_chars(self, text: str) -> int:
         """Return how many characters of ``text`` come before the cut: all of them when nothing is cut."""

@@ -180,7 +180,8 @@ class DualEncoder:
     def _encode(self, role: RoleTokenizer, texts: Sequence[str], progress: Callable[[int], None] | None) -> FloatMatrix:
         claim_threads()
         unpooled = 0 if self.settings.prompt_pooled else role.prompt_tokens
-        vectors = self.lane.run(LaneInput(role.rows(texts), unpooled=unpooled), done=progress)
+        parts = [self.lane.run(LaneInput(rows, unpooled=unpooled), done=progress) for rows in role.rows_ahead(texts)]
+        vectors = parts[0] if len(parts) == 1 else np.concatenate(parts)
         _require_unit_vectors(vectors)
         return vectors
 

@@ -69,7 +69,7 @@ def load_generation(
         ForkSafetyError: This process was forked from one that has used native threads.
     """
     claim_threads()
-    runtime = settled(bundle.manifest, runtime)
+    asked, runtime = runtime, settled(bundle.manifest, runtime)
     set_threads(runtime)
     manifest = bundle.manifest
     text = thaw("text", manifest.text, TextConfig)
@@ -89,7 +89,8 @@ def load_generation(
     loaded("canary")
     reranker: Reranker = PassThrough()
     if reranking:
-        reranker = _reranker(bundle, runtime, canary, products, template, beside)
+        # What the build measured holds for the encoder alone, so that `auto` here takes what needs no measurement.
+        reranker = _reranker(bundle, asked, canary, products, template, beside)
         loaded("reranker")
     return Generation(
         name=manifest.version,

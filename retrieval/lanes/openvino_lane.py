@@ -1,4 +1,4 @@
-"""The OpenVINO lane: one stream of work per thread, rows of like length together, nothing padded that need not be.
+"""The OpenVINO lane: one stream of work per core, rows of like length together, nothing padded that need not be.
 
 A single text runs on one thread, which is the fastest there is for it: two threads have to meet after every product.
 Several texts are parted among the streams. Callers in several threads do not wait for each other as long as there is a
@@ -17,6 +17,7 @@ from indexing.types import FloatMatrix
 from retrieval.config import Backend, Precision
 from retrieval.lanes.lane import LaneInput, dense_batch
 from retrieval.lanes.openvino_package import load_openvino
+from retrieval.runtime import available_cores
 
 if TYPE_CHECKING:
     import openvino
@@ -39,7 +40,8 @@ class OpenVinoLane:
     Attributes:
         backend: ``openvino``.
         precision: ``fp32``, ``bf16`` or ``int8`` (products of whole numbers, all else as in bf16).
-        threads: Streams, of one thread each.
+        threads: How many streams, of one thread each, one call may use; there is one for every core, so that callers at
+            once do not wait for each other.
     """
 
     backend = Backend.openvino
@@ -63,7 +65,7 @@ class OpenVinoLane:
             width: Numbers per row of what comes out.
             hidden: Numbers per token between its layers.
             precision: Of the products.
-            threads: Threads it may use, at least 1.
+            threads: Threads that one call may use, at least 1.
             batch_tokens: Most tokens (padding included) that are run together.
             pad_token: What padding is filled with; masked, so any token does.
             finish: Applied to what the graph gives, in float32.
@@ -74,12 +76,13 @@ class OpenVinoLane:
         self._batch_tokens = min(batch_tokens, BATCH_TOKENS)
         self._pad_token = pad_token
         self._finish = finish
+        streams = max(threads, available_cores())
         library: Any = load_openvino()
         self._tensor = library.Tensor
-        compiled = library.Core().compile_model(model, "CPU", settings(precision, threads, hidden))
+        compiled = library.Core().compile_model(model, "CPU", settings(precision, streams, hidden))
         self._inputs = [next(iter(port.get_names())) for port in compiled.inputs]
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(threads):
+        for _ in range(streams):
             self._requests.put(compiled.create_infer_request())
 
     @property
@@ -125,10 +128,10 @@ class OpenVinoLane:
     def _next_request(self, running: "deque[tuple[Any, Any]]", take: Callable[[], None]) -> Any:  # noqa: ANN401
         """Return a free request; one that holds some takes its own results rather than wait for another caller's."""
         while running:
-            try:
-                return self._requests.get_nowait()
-            except queue.Empty:
-                take()
+            if len(running) < self.threads:
+                with suppress(queue.Empty):
+                    return self._requests.get_nowait()
+            take()
         return self._requests.get()
 
     def _start(self, request: Any, given: LaneInput) -> None:  # noqa: ANN401 - openvino's InferRequest
@@ -147,12 +150,12 @@ class OpenVinoLane:
         return arrays[name]
 
 
-def settings(precision: Precision, threads: int, hidden: int) -> dict[str, Any]:
-    """Return what OpenVINO is told: the arithmetic, and one stream for every thread of the budget."""
+def settings(precision: Precision, streams: int, hidden: int) -> dict[str, Any]:
+    """Return what OpenVINO is told: the arithmetic, and so many streams of one thread each."""
     return {
         "INFERENCE_PRECISION_HINT": "f32" if precision is Precision.fp32 else "bf16",
-        "NUM_STREAMS": threads,
-        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": streams,
+        "INFERENCE_NUM_THREADS": streams,
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": group_size(hidden) if precision is Precision.int8 else 0,
     }
 

@@ -4,7 +4,8 @@ The store is named by the fingerprint of what makes a text's vector, so another 
 it; within it a vector is found by its text, so another template encodes only the texts that it changes.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -36,6 +37,9 @@ AGREEMENT_COSINE = 0.5
 
 
 _BLOCK_KEYS = 65_536
+
+Segment = list[tuple[bytes, str]]
+"""Keys and texts of one segment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ def encode_missing(
     with progress("encode", missing, unit="texts") as advance:
         stream = zip(products(), keys, new, strict=True)
         texts = ((bytes(key), template.render(product)) for product, key, is_new in stream if is_new)
-        while segment := list(islice(texts, segment_texts)):
+        for segment in _ahead(iter(lambda: list(islice(texts, segment_texts)), [])):
             segment_keys = [key for key, _ in segment]
             vectors = encode_checked(
                 partial(encoder.encode_products, progress=advance),
@@ -112,6 +116,15 @@ def encode_missing(
             )
             store.append(segment_keys, vectors)
     return Encoded(rows=store.find(keys), encoded=missing, reused=len(keys) - missing)
+
+
+def _ahead(segments: Iterator[Segment]) -> Iterator[Segment]:
+    """Yield segments; while one is encoded, a thread reads and renders the next, which is as much as is ever held."""
+    with ThreadPoolExecutor(1, "render") as thread:
+        coming = thread.submit(next, segments, None)
+        while (segment := coming.result()) is not None:
+            coming = thread.submit(next, segments, None)
+            yield segment
 
 
 def _owners(

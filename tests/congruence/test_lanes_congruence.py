@@ -219,6 +219,19 @@ def test_callers_in_many_threads_get_what_one_alone_gets(tiny_model_folder):
             assert np.abs(vector - expected[text]).max() < 1e-5
 
 
+def test_one_call_uses_no_more_streams_than_its_threads_and_leaves_the_others_free(tiny_model_folder, monkeypatch):
+    from retrieval.lanes import openvino_lane
+
+    monkeypatch.setattr(openvino_lane, "available_cores", lambda: 3)
+    config = EncoderConfig(model=str(tiny_model_folder))
+    fast = DualEncoder.open(config, replace(OPENVINO, threads=1))
+    fast.lane._batch_tokens = 24
+    free: list[int] = []
+    fast.encode_products(TEXTS, progress=lambda _: free.append(fast.lane._requests.qsize()))
+    assert len(free) > 3
+    assert set(free) == {3}  # its one stream just given back, two never taken
+
+
 def test_progress_counts_every_text_once_and_no_texts_give_no_rows(tiny_model_folder):
     _, fast = both(tiny_model_folder, Precision.fp32)
     counted: list[int] = []

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -30,6 +31,39 @@ def test_rows_are_the_tokens_of_prompt_and_text(serialised):
     texts = ["wireless mouse", "", "Café", "红色 shoes"]
     rows = role(serialised, prompt="for you: ").rows(texts)
     assert [row.tolist() for row in rows] == [plain.encode("for you: " + text).ids for text in texts]
+
+
+def test_rows_made_ahead_are_the_rows_in_parts_each_made_while_the_one_before_is_worked_on(serialised, monkeypatch):
+    from retrieval import batches
+
+    monkeypatch.setattr(batches, "TEXTS_AHEAD", 2)
+    tokenizer, texts = role(serialised), ["red mouse", "sofa", "usb hub", "blue sofa", "desk"]
+    made: list[int] = []
+    second = threading.Event()
+    rows = tokenizer.rows
+
+    def noting(part):
+        made.append(len(part))
+        if len(made) == 2:
+            second.set()
+        return rows(part)
+
+    monkeypatch.setattr(tokenizer, "rows", noting)
+    parts = []
+    for part in tokenizer.rows_ahead(texts):
+        assert second.wait(timeout=30)  # before anybody asks for it
+        parts.append(part)
+    assert made == [len(part) for part in parts] == [2, 2, 1]
+    assert [row.tolist() for part in parts for row in part] == [row.tolist() for row in rows(texts)]
+    assert list(tokenizer.rows_ahead([])) == [[]]
+
+
+def test_a_bad_text_is_refused_by_its_place_among_all_before_anything_is_made(serialised, monkeypatch):
+    from retrieval import batches
+
+    monkeypatch.setattr(batches, "TEXTS_AHEAD", 2)
+    with pytest.raises(TypeError, match="position 3"):
+        next(role(serialised).rows_ahead(["a", "b", "c", 7]))
 
 
 def test_long_texts_are_cut_and_keep_the_closing_token(serialised):
