@@ -243,8 +243,8 @@ class RuntimeConfig:
         threads: Threads for torch and faiss; 0 means all cores.
         precision: Arithmetic of encoder and cross-encoder: ``fp32``, the reference; ``bf16``; ``int8`` (products of
             whole numbers, on processors alone and with OpenVINO); or ``auto``: a build tries them on a sample
-            and takes the fastest that ranks as fp32 does, an engine's encoder takes what its bundle was built in, and all
-            else bf16 on hardware that has it; which one is said.
+            and takes the fastest that ranks as fp32 does, an engine's encoder takes what its bundle was built in, and
+            all else bf16 on hardware that has it; which one is said.
         backend: ``torch``, ``openvino`` (the extra ``fast``), or ``auto``: OpenVINO for bf16 and int8 on processors
             where it is installed and knows the network, torch otherwise; which one is logged.
         batch_tokens: Tokens (padding included) per forward pass.
