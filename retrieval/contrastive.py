@@ -154,11 +154,11 @@ def train_retriever(
     if negatives:
         pairs = pairs.with_negatives(negatives, product_texts, variants or {})
     dev = dev_set(held_out, judgments, product_texts, pool=config.dev_pool, rng=rng) if held_out else None
-    tower = _open_tower(config, encoder, runtime)
+    tower = open_for_training(config, encoder, runtime)
     settings = {"trainer": plain(config), "encoder": plain(encoder)}
     checkpoint = Checkpoint.of(out, settings=settings, texts=_what_decides(pairs, dev, renderings or {}))
     with ExitStack() as stack:
-        stack.enter_context(_seeded(config.seed))
+        stack.enter_context(seeded(config.seed))
         group = stack.enter_context(process_group(tower.device))
         stack.enter_context(low_rank(tower, config.lora_rank))
         learner = Learner(tower, pairs, config=config, group=group, noise=QueryNoise(), renderings=renderings)
@@ -173,7 +173,7 @@ def train_retriever(
     return report
 
 
-def _open_tower(config: ContrastiveConfig, encoder: EncoderConfig, runtime: RuntimeConfig) -> DualEncoder:
+def open_for_training(config: ContrastiveConfig, encoder: EncoderConfig, runtime: RuntimeConfig) -> DualEncoder:
     """Open the model with the lengths of training, and in fp32 where the device would only imitate bfloat16."""
     device = choose_device(runtime)
     precision = config.precision
@@ -317,7 +317,7 @@ def _what_decides(
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Seed torch (dropout) for the block and give the caller's random state back."""
     import torch
 

@@ -60,8 +60,6 @@ class Learner:
             noise: Makes the misspelt twin of a query; used where ``config.noise_weight`` is above 0.
             renderings: product_id -> texts with fields left out; used where ``config.field_dropout`` is above 0.
         """
-        import torch
-
         self._tower = tower
         self._pairs = pairs
         self._config = config
@@ -71,18 +69,8 @@ class Learner:
         self._product_rows = tower.product_tokenizer.rows(pairs.products)
         known = renderings if config.field_dropout and renderings is not None else {}
         self._renderings = [tower.product_tokenizer.rows(known.get(name, ())) for name in pairs.product_ids]
-        if not config.dropout:
-            for module in tower.model.modules():
-                if isinstance(module, torch.nn.Dropout):
-                    module.p = 0.0
-        if config.freeze_embeddings:
-            tower.model[0].auto_model.get_input_embeddings().requires_grad_(False)
-        self.parameters = [weight for weight in tower.model.parameters() if weight.requires_grad]
-        groups = [
-            {"params": [weight for weight in self.parameters if weight.ndim > 1], "weight_decay": WEIGHT_DECAY},
-            {"params": [weight for weight in self.parameters if weight.ndim <= 1], "weight_decay": 0.0},
-        ]
-        self.optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+        self.parameters = trained_parameters(tower, dropout=config.dropout, freeze_embeddings=config.freeze_embeddings)
+        self.optimiser = optimiser_over(self.parameters, config.learning_rate)
 
     def backward(self, batch: PairBatch, *, step: int) -> float:
         """Put the gradient of a batch's loss into the parameters and return the loss.
@@ -195,6 +183,30 @@ class Learner:
         texts = [self._pairs.queries[row] for row in batch.queries]
         more = f" and {len(texts) - QUERIES_NAMED} more" if len(texts) > QUERIES_NAMED else ""
         return ", ".join(repr(text) for text in texts[:QUERIES_NAMED]) + more
+
+
+def trained_parameters(tower: DualEncoder, *, dropout: bool, freeze_embeddings: bool) -> "list[torch.Tensor]":
+    """Set a tower up for training and return the parameters that change, in the order of the model."""
+    import torch
+
+    if not dropout:
+        for module in tower.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+    if freeze_embeddings:
+        tower.model[0].auto_model.get_input_embeddings().requires_grad_(False)
+    return [weight for weight in tower.model.parameters() if weight.requires_grad]
+
+
+def optimiser_over(parameters: "Sequence[torch.Tensor]", learning_rate: float) -> "torch.optim.AdamW":
+    """Return AdamW over parameters; matrices decay, biases and norms do not."""
+    import torch
+
+    groups = [
+        {"params": [weight for weight in parameters if weight.ndim > 1], "weight_decay": WEIGHT_DECAY},
+        {"params": [weight for weight in parameters if weight.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

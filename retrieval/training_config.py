@@ -110,6 +110,34 @@ class ContrastiveConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class DistillationConfig:
+    """Teaching the dual encoder what a cross-encoder makes of lists of products.
+
+    Attributes:
+        depth: First-stage candidates per query that the teacher scores, beside the products judged for it.
+        epochs: Passes over the lists.
+        lists_per_step: Queries with their lists per step.
+        learning_rate: Peak rate of AdamW.
+        temperature: Of the teacher's scores; a larger one makes its opinion milder.
+    """
+
+    depth: int = 16
+    epochs: int = 1
+    lists_per_step: int = 8
+    learning_rate: float = 5e-5
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        for name in ("depth", "epochs", "lists_per_step"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"distillation.{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "temperature"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"distillation.{name} must be above 0, got {getattr(self, name)}")
+
+
+@dataclass(kw_only=True, slots=True)
 class MiningConfig:
     """Mining of hard negatives, and the training that follows it.
 

@@ -35,7 +35,7 @@ from retrieval.config import (
     WandsCatalog,
     ZscoreConfig,
 )
-from retrieval.training_config import ContrastiveConfig, MiningConfig, SyntheticConfig
+from retrieval.training_config import ContrastiveConfig, DistillationConfig, MiningConfig, SyntheticConfig
 from shortlist.cost import CostConfig, CostSweepConfig
 
 
@@ -306,6 +306,7 @@ class TrainConfig:
         mining: Hard negatives.
         synthetic: Queries made from products.
         confidence: Probabilities of hits, and when there is no good match.
+        distillation: The dual encoder taught by the cross-encoder.
         student_layers: Layers of the cross-encoder that step ``student`` teaches to score as the larger one does.
         depth: First-stage candidates that the cross-encoder sees.
         steps: What is done, in this order.
@@ -326,6 +327,7 @@ class TrainConfig:
     mining: MiningConfig = field(default_factory=MiningConfig)
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
     confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
     student_layers: int = 2
     depth: int = 50
     steps: list[str] = field(default_factory=list)

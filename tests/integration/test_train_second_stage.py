@@ -58,7 +58,11 @@ def run(source, tiny_model_folder, tmp_path_factory):
         "student_layers": 1,
         "depth": 60,
         "confidence.precision": 0.5,
-        "steps": "[reranker,student,confidence]",
+        "distillation.epochs": 2,
+        "distillation.learning_rate": "3e-3",
+        "retriever.precision": "fp32",
+        "retriever.freeze_embeddings": "false",
+        "steps": "[reranker,student,confidence,distil]",
     }
     config = load_config(TrainConfig, [f"{key}={value}" for key, value in settings.items()])
     out = tmp_path_factory.mktemp("recipes") / "run"
@@ -67,7 +71,7 @@ def run(source, tiny_model_folder, tmp_path_factory):
 
 def test_a_cross_encoder_that_helps_is_kept_and_beats_the_first_stage_on_the_scored_queries(run):
     _, _, report = run
-    untrained, reranker, student, confidence = report.rows
+    untrained, reranker, student, confidence, _ = report.rows
     assert (reranker.step, reranker.kept, student.kept, confidence.kept) == ("reranker", True, True, True)
     assert set(untrained.scored) == {"bm25", "dense", "hybrid"}
     means = {system: of.means["nDCG@10"] for system, of in student.scored.items()}
@@ -81,7 +85,7 @@ def test_a_cross_encoder_that_helps_is_kept_and_beats_the_first_stage_on_the_sco
 
 def test_what_is_left_is_ready_for_a_build_with_its_weight_and_its_confidence(run):
     out, _, report = run
-    assert set(report.artefacts) == {"reranker", "student", "confidence"}
+    assert set(report.artefacts) - {"encoder"} == {"reranker", "student", "confidence"}
     folder = out / "models" / "reranker"
     reranker = open_reranker(CrossEncoderConfig(model=str(folder)), RuntimeConfig(device="cpu", threads=1))
     assert reranker.weight == report.rows[1].record["choice"]["weight"]
@@ -106,3 +110,16 @@ def test_an_interrupted_recipe_goes_on_with_what_was_learned(run, source):
     assert again.artefacts == report.artefacts
     assert [row.scored.keys() for row in again.rows] == [row.scored.keys() for row in report.rows]
     assert json.loads((out / "report.json").read_text())["rows"][3]["step"] == "confidence"
+
+
+def test_a_dual_encoder_is_taught_by_the_cross_encoder_and_kept_when_it_finds_more(run):
+    _, _, report = run
+    reranker, distilled = report.rows[1], report.rows[4]
+    assert distilled.step == "distil"
+    training = distilled.record["training"]
+    assert training["lists"] == SPLITS.count("train")
+    assert 16 * training["lists"] < training["pairs"] <= 26 * training["lists"]  # its candidates and ten judged ones
+    assert training["loss"][1] < training["loss"][0]
+    assert distilled.scored["dense"].means["nDCG@10"] > reranker.scored["dense"].means["nDCG@10"] + 0.2
+    assert distilled.kept == ("encoder" in report.artefacts)
+    assert distilled.kept
