@@ -196,6 +196,19 @@ class WeightChoice:
     nested_gain: float
     nested_error: float
 
+    def record(self) -> dict[str, object]:
+        """Return what ``final_fusion.json`` holds, as JSON values."""
+        return {
+            "weight": self.weight,
+            "chosen_on": "held-out queries",
+            "queries": self.queries,
+            "nDCG@10": {f"{weight:.1f}": value for weight, value in self.ndcg.items()},
+            "gain": self.gain,
+            "standard_error": self.standard_error,
+            "nested_gain": self.nested_gain,
+            "nested_error": self.nested_error,
+        }
+
 
 def best_weight(held_out: Sequence[HeldOutQuery], *, k: int = 10, seed: int = 7) -> WeightChoice:
     """Choose the cross-encoder's weight on held-out queries.

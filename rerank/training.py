@@ -296,26 +296,13 @@ def _write_folder(
         with quiet_transformers():
             model.save_pretrained(str(staging), create_model_card=False)
         if choice is not None:
-            storage.write_json(staging / FUSION_FILE, _fusion_record(choice))
+            storage.write_json(staging / FUSION_FILE, choice.record())
         storage.write_json(staging / "training.json", training)
         storage.adopt_folder(staging)
         storage.remove_folder(out)  # empty, if it is there at all
         storage.publish_folder(staging, out)
     finally:
         storage.remove_folder(staging)
-
-
-def _fusion_record(choice: WeightChoice) -> dict[str, object]:
-    return {
-        "weight": choice.weight,
-        "chosen_on": "held-out queries",
-        "queries": choice.queries,
-        "nDCG@10": {f"{weight:.1f}": value for weight, value in choice.ndcg.items()},
-        "gain": choice.gain,
-        "standard_error": choice.standard_error,
-        "nested_gain": choice.nested_gain,
-        "nested_error": choice.nested_error,
-    }
 
 
 def _plain(record: CrossEncoderTrainerConfig | RerankerReport) -> dict[str, Any]:

@@ -296,6 +296,28 @@ class TrainRerankerConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class CalibrateConfig:
+    """Job ``calibrate``: choose the weight and learn the confidence of a bundle's cross-encoder anew.
+
+    Attributes:
+        depth: First-stage candidates per query that are looked at.
+        confidence: As for ``train-reranker``.
+        complete_grades: Whether an unjudged product is known to be a bad one.
+    """
+
+    catalog: CatalogConfig
+    runtime: RuntimeConfig
+    depth: int = 50
+    confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)
+    complete_grades: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.depth < 1:
+            raise ValueError(f"depth must be at least 1, got {self.depth}")
+
+
+@dataclass(kw_only=True, slots=True)
 class TrainConfig:
     """Job ``train``: a whole recipe, chosen by ``experiment``.
 
@@ -405,6 +427,7 @@ JOBS: dict[str, type] = {
     "export": ExportConfig,
     "train_retriever": TrainRetrieverConfig,
     "train_reranker": TrainRerankerConfig,
+    "calibrate": CalibrateConfig,
     "train": TrainConfig,
     "demo": DemoConfig,
 }

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from indexing.errors import ConfigError
-from shortlist.cli.texts import build_text, hits_text, reranker_text, retriever_text, survey_text
+from shortlist.cli.texts import build_text, calibration_text, hits_text, reranker_text, retriever_text, survey_text
 from shortlist.compose import load_config
 from shortlist.config import (
     BuildConfig,
+    CalibrateConfig,
     CheckConfig,
     CompactConfig,
     CompareConfig,
@@ -228,6 +229,20 @@ def train_reranker(options: argparse.Namespace) -> Outcome:
     return Outcome(f"{reranker_text(report)}\nmodel {options.out}", asdict(report))
 
 
+def calibrate(options: argparse.Namespace) -> Outcome:
+    """Choose weight and confidence anew."""
+    from shortlist.jobs.calibrate import run_calibrate
+
+    report = run_calibrate(
+        load_config(CalibrateConfig, options.overrides),
+        source=Path(options.source),
+        bundle=Path(options.bundle),
+        out=Path(options.out),
+        judgments=_path(options.judgments),
+    )
+    return Outcome(f"{calibration_text(report)}\nmodel {options.out}", asdict(report))
+
+
 def train(options: argparse.Namespace) -> Outcome:
     """Run a whole recipe."""
     from shortlist.jobs.train.recipe import run_recipe
@@ -345,6 +360,7 @@ RUNNERS: dict[str, Callable[[argparse.Namespace], Outcome]] = {
     "train": train,
     "train-retriever": train_retriever,
     "train-reranker": train_reranker,
+    "calibrate": calibrate,
     "build": build,
     "search": search,
     "explain": explain,

@@ -104,6 +104,13 @@ COMMANDS: tuple[Command, ...] = (
         example="shortlist train-reranker --source data/shop --bundle artifacts/shop --out models/reranker",
     ),
     Command(
+        "calibrate",
+        "choose the weight of a bundle's cross-encoder anew, and how far its answers are trusted; saves its folder",
+        (SOURCE, BUNDLE, Option("--out", "folder for the model", "DIR", required=True), JUDGMENTS),
+        config="calibrate",
+        example="shortlist calibrate --source data/shop --bundle artifacts/shop --out models/reranker-2",
+    ),
+    Command(
         "build",
         "catalogue -> verified bundle -> published; resumes where it was interrupted",
         (

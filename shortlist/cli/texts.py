@@ -4,11 +4,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rerank.confidence import ConfidenceReport
+    from rerank.fusion import WeightChoice
     from rerank.training import RerankerReport
     from retrieval.contrastive import TrainingReport
     from retrieval.records import SearchResult
     from retrieval.survey import Survey
     from shortlist.building.report import BuildReport
+    from shortlist.jobs.calibrate import CalibrationReport
 
 
 def build_text(report: "BuildReport") -> str:
@@ -70,15 +72,23 @@ def reranker_text(report: "RerankerReport") -> str:
     """Return what ``train-reranker`` prints."""
     lines = [f"trained on {report.pairs} pairs of {report.queries} queries, {report.seconds:.0f} s"]
     if report.choice is not None:
-        lines.append(
-            f"final fusion: weight {report.choice.weight:g} for the cross-encoder, chosen on {report.dev_queries} "
-            "held-out "
-            "queries"
-            + (" (it did not win there, so it will not be asked)" if report.choice.weight == 0 else "")
-            + f"; nDCG@10 {report.choice.nested_gain:+.4f} over the first stage (cross-validated, standard error "
-            f"{report.choice.nested_error:.4f})"
-        )
+        lines.append(_choice_line(report.choice))
     return "\n".join([*lines, *(_confidence_lines(report.confidence) if report.confidence is not None else [])])
+
+
+def calibration_text(report: "CalibrationReport") -> str:
+    """Return what ``calibrate`` prints."""
+    before = f"weight {report.weight_before:g} before"
+    return "\n".join([f"{_choice_line(report.choice)}; {before}", *_confidence_lines(report.confidence)])
+
+
+def _choice_line(choice: "WeightChoice") -> str:
+    return (
+        f"final fusion: weight {choice.weight:g} for the cross-encoder, chosen on {choice.queries} held-out queries"
+        + (" (it did not win there, so it will not be asked)" if choice.weight == 0 else "")
+        + f"; nDCG@10 {choice.nested_gain:+.4f} over the first stage (cross-validated, standard error "
+        f"{choice.nested_error:.4f})"
+    )
 
 
 def _confidence_lines(report: "ConfidenceReport") -> list[str]:
