@@ -131,6 +131,17 @@ class FaissIndex:
         queries = check_search(queries, k, eligible, count=self.count, dim=self.dim)
         if eligible is not None:
             return self._filtered.search(queries, k, eligible)
+        return self._unfiltered(queries, k)[0]
+
+    def search_counting_scans(self, queries: FloatMatrix, k: int) -> tuple[Neighbors, int]:
+        """Search as `search` does without a filter, and say how many queries an exact scan had to answer.
+
+        A search so narrow that it finds fewer than ``k`` rows is completed by a scan, which is what it then costs.
+        """
+        return self._unfiltered(check_search(queries, k, None, count=self.count, dim=self.dim), k)
+
+    def _unfiltered(self, queries: FloatMatrix, k: int) -> tuple[Neighbors, int]:
+        """Return the answers, and the number of scans; the arguments were checked."""
         claim_threads()
         keep_budget()
         found, most = empty_neighbors(len(queries), k), self._refiner.distinct.count
@@ -148,7 +159,7 @@ class FaissIndex:
             _log.debug("the index proposed too few of %d rows; the query is answered by an exact scan", k)
             answer = self._exact.search(queries[place : place + 1], k)
             found.scores[place], found.rows[place] = answer.scores[0], answer.rows[0]
-        return found
+        return found, len(short)
 
     def write(self, folder: Path) -> dict[str, FileDigest]:
         """Write ``faiss.index``, ``distinct.i64`` and ``index.json`` into a folder and return their digests.

@@ -120,6 +120,11 @@ def unfiltered_us(plan: Plan, *, count: int, dim: int, k: int) -> float:
     return _CALL_US + (_looking_ns(plan, 1.0, count, dim) + _refined(plan, k) * _rescored_ns(dim)) / 1000
 
 
+def scan_us(*, rows: int, dim: int) -> float:
+    """Return what an exact scan of so many rows is expected to take for one query, in microseconds."""
+    return _scan(rows, dim, 1).cost_us
+
+
 def _scan(eligible: int, dim: int, queries: int) -> FilterPlan:
     row_ns = _GATHER.ns(dim) / queries + _DOT.ns(dim)
     return FilterPlan(Way.scan, _CALL_US + eligible * row_ns / 1000)

@@ -15,7 +15,7 @@ import numpy as np
 
 from indexing.faiss_index import FaissIndex
 from indexing.faiss_kinds import Plan
-from indexing.filter_plan import unfiltered_us
+from indexing.filter_plan import scan_us, unfiltered_us
 from indexing.recall import recall_at
 from indexing.types import FloatMatrix, Neighbors
 
@@ -34,12 +34,14 @@ class Point:
     Attributes:
         parameters: As for `FaissIndex.tuned`.
         recall: Mean recall at k against exact search, counted by score.
-        cost_us: Expected microseconds of one query.
+        scans: Queries that found fewer than k rows and were completed by an exact scan.
+        cost_us: Expected microseconds of one query, its share of the scans included.
         latency_us: Median microseconds that one query by itself took.
     """
 
     parameters: Mapping[str, int | float]
     recall: float
+    scans: int
     cost_us: float
     latency_us: float
 
@@ -95,7 +97,7 @@ def tune(
         for parameters in row:
             points.append(_measured(index.tuned(**parameters), parameters, queries, exact, k))
             advance(1)
-            if points[-1].recall >= 1 - (1 - target) * _ENOUGH:
+            if points[-1].recall >= 1 - (1 - target) * _ENOUGH and not points[-1].scans:
                 break
     return Tuning(k=k, target=target, queries=len(queries), points=tuple(points), chosen=cheapest(points, target))
 
@@ -135,13 +137,15 @@ def _measured(
 ) -> Point:
     """Ask one query after the other, as a shop does, and take the median."""
     scores, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-    taken = []
+    taken, scans = [], 0
     for place in range(len(queries)):
         start = time.perf_counter()
-        found = index.search(queries[place : place + 1], k)
+        found, scanned = index.search_counting_scans(queries[place : place + 1], k)
         taken.append(time.perf_counter() - start)
+        scans += scanned
         scores[place], rows[place] = found.scores[0], found.rows[0]
     record = index.record
     cost_us = unfiltered_us(record.plan, count=record.distinct, dim=record.dim, k=k)
+    cost_us += scans / len(queries) * scan_us(rows=record.count, dim=record.dim)
     recall = recall_at(k, Neighbors(scores, rows), exact)
-    return Point(parameters, recall, round(cost_us, 1), round(float(np.median(taken)) * 1e6, 1))
+    return Point(parameters, recall, scans, round(cost_us, 1), round(float(np.median(taken)) * 1e6, 1))

@@ -102,7 +102,7 @@ def test_a_dry_run_measures_and_publishes_nothing(root: Path, run: Run):
     document = json.loads(out)
     assert document["version"] == ""
     assert document["tuning"]["chosen"]["recall"] >= 0.9
-    assert {"parameters", "recall", "cost_us", "latency_us"} == document["tuning"]["points"][0].keys()
+    assert {"parameters", "recall", "scans", "cost_us", "latency_us"} == document["tuning"]["points"][0].keys()
     assert digest(root / "CURRENT") == current
     assert len(list_versions(root)) == 1
 

@@ -5,7 +5,7 @@ import pytest
 
 from indexing import ArrayVectors, ExactIndex, build_index, recall_at
 from indexing.config import FlatConfig, HnswConfig, HnswSq8Config, IvfRabitqConfig, IvfSq8Config
-from indexing.filter_plan import unfiltered_us
+from indexing.filter_plan import scan_us, unfiltered_us
 from indexing.tuning import Point, cheapest, grid, tune
 
 
@@ -73,7 +73,7 @@ def test_the_parameters_that_an_index_has_are_among_the_points(index):
 
 def test_a_target_that_no_point_reaches_leaves_the_choice_open():
     lossy = build_index(IvfRabitqConfig(lists=4, bits=1), VECTORS, threads=1)
-    point = Point({"probes": 4}, recall=0.9, cost_us=1.0, latency_us=1.0)
+    point = Point({"probes": 4}, recall=0.9, scans=0, cost_us=1.0, latency_us=1.0)
     assert cheapest([point], 0.95) is None
     tuning = tune(lossy, QUERIES, EXACT, k=10, target=1.0)
     assert (tuning.chosen is None) == (max(point.recall for point in tuning.points) < 1.0)
@@ -81,7 +81,8 @@ def test_a_target_that_no_point_reaches_leaves_the_choice_open():
 
 def test_of_equally_cheap_points_the_first_is_taken():
     points = [
-        Point({"ef_search": ef}, recall=0.99, cost_us=cost, latency_us=1.0) for ef, cost in ((9, 5), (3, 2), (4, 2))
+        Point({"ef_search": ef}, recall=0.99, scans=0, cost_us=cost, latency_us=1.0)
+        for ef, cost in ((9, 5), (3, 2), (4, 2))
     ]
     assert cheapest(points, 0.95) is points[1]
 
@@ -89,3 +90,16 @@ def test_of_equally_cheap_points_the_first_is_taken():
 def test_an_exact_index_has_one_point_and_nothing_to_choose():
     tuning = tune(build_index(FlatConfig(), VECTORS), QUERIES, EXACT, k=10, target=0.95)
     assert [(point.parameters, point.recall) for point in tuning.points] == [({}, 1.0)]
+
+
+def test_a_search_so_narrow_that_scans_complete_it_is_not_taken_for_cheap(monkeypatch):
+    """One list of 400 holds five rows: every answer is exact, by a scan, and looks like perfect recall for nothing."""
+    index = build_index(IvfSq8Config(lists=400), VECTORS, threads=1)
+    tuning = tune(index, QUERIES, EXACT, k=10, target=0.9)
+    narrow = tuning.points[0]
+    assert (narrow.parameters["probes"], narrow.recall, narrow.scans) == (1, 1.0, len(QUERIES))
+    assert narrow.cost_us > scan_us(rows=2_000, dim=24)
+    monkeypatch.setattr("indexing.tuning.scan_us", lambda *, rows, dim: 10_000.0)  # as of a catalogue that is not a toy
+    tuning = tune(index, QUERIES, EXACT, k=10, target=0.9)
+    assert tuning.chosen.parameters["probes"] > 1
+    assert index.tuned(**tuning.chosen.parameters).search_counting_scans(QUERIES, 10)[1] == 0
