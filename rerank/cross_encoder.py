@@ -1,6 +1,7 @@
 """The cross-encoder: one raw score for a query and a product text read together."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -188,12 +189,18 @@ class CrossEncoderReranker:
                 named=str(self.folder),
             )
         return TorchLane(
-            self._forward, width=1, device=self._device, precision=precision, batch_tokens=self._batch_tokens
+            partial(_forward, self.model, self._device),
+            width=1,
+            device=self._device,
+            precision=precision,
+            batch_tokens=self._batch_tokens,
         )
 
-    def _forward(self, given: LaneInput) -> torch.Tensor:
-        pairs = [EncodedPair(*pair) for pair in zip(given.rows, given.segments or (), strict=True)]
-        return forward_scores(self.model, pairs, self._device)[:, None]
+
+def _forward(model: "CrossEncoder", device: str, given: LaneInput) -> torch.Tensor:
+    """What a lane runs. It has the model and not the reranker, which has the lane: no ring (ADR 0011)."""
+    pairs = [EncodedPair(*pair) for pair in zip(given.rows, given.segments or (), strict=True)]
+    return forward_scores(model, pairs, device)[:, None]
 
 
 def forward_scores(model: "CrossEncoder", pairs: Sequence[EncodedPair], device: str) -> torch.Tensor:

@@ -8,6 +8,7 @@ texts share its batch (beyond 1e-6 in fp32). The tests hold it against ``encode_
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -157,25 +158,7 @@ class DualEncoder:
             role: The tokenizer that made the rows.
             rows: At least one.
         """
-        return self._vectors(rows, prompt_tokens=role.prompt_tokens)
-
-    def _vectors(self, rows: Sequence[TokenRow], *, prompt_tokens: int) -> "torch.Tensor":
-        import torch
-
-        tokenizer = self.model.tokenizer
-        batch = pad(rows, pad_token=tokenizer.pad_token_id, left=tokenizer.padding_side == "left")
-        features: dict[str, Any] = {
-            "input_ids": torch.from_numpy(batch.tokens).to(self.device),
-            "attention_mask": torch.from_numpy(batch.mask).to(self.device),
-        }
-        if "token_type_ids" in tokenizer.model_input_names:
-            features["token_type_ids"] = torch.zeros_like(features["input_ids"])
-        if not self.settings.prompt_pooled:
-            features["prompt_length"] = prompt_tokens
-        vectors = self.model(features)["sentence_embedding"][:, : self.dim]
-        if vectors.dtype != torch.float64:  # which only a check of gradients asks for
-            vectors = vectors.float()
-        return torch.nn.functional.normalize(vectors, dim=1)
+        return _unit_vectors(self.model, self.settings, rows, role.prompt_tokens)
 
     def _encode(self, role: RoleTokenizer, texts: Sequence[str], progress: Callable[[int], None] | None) -> FloatMatrix:
         claim_threads()
@@ -199,15 +182,38 @@ class DualEncoder:
                 named=str(self.folder),
             )
         return TorchLane(
-            self._forward,
+            partial(_forward, self.model, self.settings),
             width=self.dim,
             device=self.device,
             precision=runtime.precision,
             batch_tokens=runtime.batch_tokens,
         )
 
-    def _forward(self, given: LaneInput) -> "torch.Tensor":
-        return self._vectors(given.rows, prompt_tokens=given.unpooled)
+
+def _forward(model: "SentenceTransformer", settings: TowerSettings, given: LaneInput) -> "torch.Tensor":
+    """What a lane runs. It has the model and not the encoder, which has the lane: no ring (ADR 0011)."""
+    return _unit_vectors(model, settings, given.rows, given.unpooled)
+
+
+def _unit_vectors(
+    model: "SentenceTransformer", settings: TowerSettings, rows: Sequence[TokenRow], prompt_tokens: int
+) -> "torch.Tensor":
+    import torch
+
+    tokenizer, device = model.tokenizer, model.device
+    batch = pad(rows, pad_token=tokenizer.pad_token_id, left=tokenizer.padding_side == "left")
+    features: dict[str, Any] = {
+        "input_ids": torch.from_numpy(batch.tokens).to(device),
+        "attention_mask": torch.from_numpy(batch.mask).to(device),
+    }
+    if "token_type_ids" in tokenizer.model_input_names:
+        features["token_type_ids"] = torch.zeros_like(features["input_ids"])
+    if not settings.prompt_pooled:
+        features["prompt_length"] = prompt_tokens
+    vectors = model(features)["sentence_embedding"][:, : settings.dimension]
+    if vectors.dtype != torch.float64:  # which only a check of gradients asks for
+        vectors = vectors.float()
+    return torch.nn.functional.normalize(vectors, dim=1)
 
 
 def _load(folder: Path, device: str) -> "SentenceTransformer":

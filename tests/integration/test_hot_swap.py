@@ -98,6 +98,7 @@ PUBLIC_CALLS: dict[str, Callable[[SearchEngine], Any]] = {
     "product_count": lambda engine: engine.product_count,
     "bundle": lambda engine: engine.bundle,
     "cache_states": lambda engine: engine.cache_states,
+    "good_grade": lambda engine: engine.good_grade is None,  # this bundle's cross-encoder learned no probabilities
     "has_reranker": lambda engine: engine.has_reranker,
     "product": lambda engine: engine.product("0003"),
     "search": lambda engine: engine.search("red mouse", filters=[("price", "<", 90.0)], deadline_ms=5000.0),
@@ -314,7 +315,7 @@ def test_an_old_generation_goes_with_its_last_reader_files_and_models_included(
 ):
     reader = engine._generation
     old, encoder = weakref.ref(reader), weakref.ref(reader.tower.model)
-    index, reranker = weakref.ref(reader.living.layers.base.dense._index), weakref.ref(reader.reranker.model)
+    index, reranker = weakref.ref(reader.living.layers.base.dense._proposer.index), weakref.ref(reader.reranker.model)
     weights = weakref.ref(next(reader.tower.model.parameters()))
     assert mapped_below(reader.bundle.folder)
     family[3].make_live()  # other models, other everything
