@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from indexing.auto import choose_index
+from indexing.auto import choose_index, expected_plan
 from indexing.config import (
     AutoConfig,
     FlatConfig,
@@ -16,7 +16,6 @@ from indexing.config import (
     IvfSq8Config,
 )
 from indexing.errors import ConfigError
-from indexing.faiss_kinds import plan
 from indexing.filter_plan import plan_filter, unfiltered_us
 
 MILLION = 1_000_000
@@ -66,7 +65,7 @@ def test_the_choice_is_the_kind_of_least_expected_time(count, filtered_share):
     config, dim, k = AutoConfig(memory_gb=1_000, filtered_share=filtered_share), 128, 100
 
     def expected(kind):
-        planned = plan(kind(), count=count, dim=dim)
+        planned = expected_plan(kind(), count=count, dim=dim, k=k)
         filtered = [
             plan_filter(planned, count=count, eligible=round(share * count), dim=dim, k=k).cost_us
             for share in (0.5, 0.1, 0.01, 0.001)
