@@ -29,8 +29,9 @@ FASTEST_FIRST = (Precision.int8, Precision.bf16)
 
 SAMPLE_PRODUCTS, SAMPLE_QUERIES = 512, 64
 
-OVERLAP = 0.97
-"""Least share of the ten products that fp32 finds first for a query among the sample, on average."""
+OVERLAP = 0.98
+"""Least share of the ten products that fp32 finds first for a query among the sample, on average. Over a catalogue .97
+is wanted, where neighbours lie closer: int8 had .977 over 400 products of Icecat and .969 over 2,426 (ADR 0014)."""
 
 COSINE = {Precision.int8: 0.995, Precision.bf16: 0.999}
 """Smallest cosine to fp32 over the sample; also what the canary of such a bundle allows. Another tower's is about 0.
