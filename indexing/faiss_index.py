@@ -6,13 +6,14 @@ changes in `indexing.filtered`.
 
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from indexing import faiss_io, faiss_kinds, storage
+from indexing import faiss_gpu, faiss_io, faiss_kinds, storage
 from indexing.auto import choose_index
 from indexing.checks import check_search, check_tie_rank
 from indexing.config import AutoConfig, IndexConfig
@@ -55,11 +56,12 @@ class FaissIndex:
         *,
         vectors: Vectors,
         tie_rank: IntVector | None,
+        proposer: Proposer | None = None,
     ) -> None:
         """Take the parts; call `build_index` or `open_index` instead."""
         self._record = record
-        self._proposer = Proposer.of(index, record.plan)
-        self._refiner = Refiner(vectors, distinct, tie_rank, is_exact=record.plan.is_exact)
+        self._proposer = proposer or Proposer.of(index, record.plan)
+        self._refiner = Refiner(vectors, distinct, tie_rank, is_exact=self._proposer.plan.is_exact)
         self._exact = ExactIndex(vectors, tie_rank=tie_rank)
         self._filtered = FilteredSearch(self._proposer, self._refiner, self._exact)
 
@@ -145,7 +147,7 @@ class FaissIndex:
         claim_threads()
         keep_budget()
         found, most = empty_neighbors(len(queries), k), self._refiner.distinct.count
-        fetch = math.ceil(k * self._record.plan.refine_factor) + SLACK
+        fetch = math.ceil(k * self._proposer.plan.refine_factor) + SLACK
         short = self._refiner.settle(
             found,
             range(len(queries)),
@@ -175,19 +177,42 @@ class FaissIndex:
         }
         return {**digests, RECORD_FILE: write_record(folder, self._record, digests)}
 
+    @property
+    def proposer(self) -> Proposer:
+        """What proposes the vectors that are scored exactly."""
+        return self._proposer
+
+    @property
+    def distinct_count(self) -> int:
+        """Number of distinct vectors, which is what a proposer numbers."""
+        return self._refiner.distinct.count
+
+    def distinct_blocks(self) -> Iterator[FloatMatrix]:
+        """Yield every distinct vector once, in the order of the numbers, float32 [<= u, d]."""
+        return self._refiner.distinct.blocks(self._refiner.vectors)
+
+    def proposed_by(self, proposer: Proposer) -> "FaissIndex":
+        """Return the same index with another proposer over the same numbers; whatever it proposes is scored exactly."""
+        return self._with(self._record, proposer)
+
     def _searching(self, plan: Plan) -> "FaissIndex":
         """Return the same index searched as ``plan`` says."""
+        return self._with(replace(self._record, plan=plan), self._proposer.searching(plan))
+
+    def _with(self, record: IndexRecord, proposer: Proposer) -> "FaissIndex":
+        parts = self._refiner
         return FaissIndex(
-            self._proposer.index,
-            replace(self._record, plan=plan),
-            self._refiner.distinct,
-            vectors=self._refiner.vectors,
-            tie_rank=self._refiner.tie_rank,
+            proposer.index, record, parts.distinct, vectors=parts.vectors, tie_rank=parts.tie_rank, proposer=proposer
         )
 
 
 def build_index(
-    config: IndexConfig, vectors: Vectors, *, tie_rank: IntVector | None = None, threads: int = 0
+    config: IndexConfig,
+    vectors: Vectors,
+    *,
+    tie_rank: IntVector | None = None,
+    threads: int = 0,
+    device: str = "cpu",
 ) -> FaissIndex:
     """Build an index over vectors of unit length.
 
@@ -197,8 +222,11 @@ def build_index(
         tie_rank: Orders rows of equal score, lower first, int64 [n]; default: row.
         threads: Threads for FAISS, here and in later calls of this process; 0 for what it has. A graph built with 1 is
             the same byte for byte every time.
+        device: ``cuda`` trains and fills inverted lists on the first CUDA device that FAISS sees; what comes of it lies
+            on the CPU. Other kinds have nothing to gain there.
 
     Raises:
+        EnvironmentProblem: ``cuda`` was asked for, and the installed FAISS has no such device.
         VectorError: If there are no vectors, or some cannot be indexed.
         ConfigError: If the kind cannot be built over so few vectors or this dimension.
         ForkSafetyError: If this process was forked from one that has used native threads.
@@ -217,11 +245,13 @@ def build_index(
     distinct = DistinctRows.of(numbers, tie_rank=tie_rank)
     plan = faiss_kinds.plan(config, count=distinct.count, dim=vectors.dim)
     index = faiss_kinds.construct(plan, dim=vectors.dim)
+    worker = faiss_gpu.trainer(index, plan.kind) if device == "cuda" else index
     chosen = faiss_kinds.training_rows(plan, count=distinct.count)
     if chosen is not None:
-        index.train(vectors.take(distinct.first_rows(chosen)))
+        worker.train(vectors.take(distinct.first_rows(chosen)))
     for block in distinct.blocks(vectors):
-        index.add(block)
+        worker.add(block)
+    index = faiss_gpu.trained(worker)
     record = IndexRecord(
         plan=plan,
         count=vectors.count,

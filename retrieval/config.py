@@ -240,6 +240,8 @@ class RuntimeConfig:
     Attributes:
         device: ``auto`` (CUDA when there is one, said aloud), ``cpu`` or ``cuda``; one that is asked for and absent is
             an error.
+        index_device: Where the dense index is searched, and its inverted lists are trained: ``cpu``, ``cuda``, or
+            ``auto`` (CUDA when there is one with room for the vectors).
         threads: Threads for torch and faiss; 0 means all cores.
         precision: Arithmetic of encoder and cross-encoder: ``fp32``, the reference; ``bf16``; ``int8`` (products of
             whole numbers, on processors alone and with OpenVINO); or ``auto``: a build tries them on a sample
@@ -251,6 +253,7 @@ class RuntimeConfig:
     """
 
     device: str = "auto"
+    index_device: str = "cpu"
     threads: int = 0
     precision: Precision = Precision.fp32
     backend: Backend = Backend.auto
@@ -267,6 +270,8 @@ class RuntimeConfig:
             )
         if self.backend is Backend.openvino and self.device == "cuda":
             raise ValueError("runtime.backend=openvino runs on processors, got runtime.device=cuda; set device=cpu")
+        if self.index_device not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"runtime.index_device must be auto, cpu or cuda, got {self.index_device!r}")
         if self.threads < 0 or self.batch_tokens < 1:
             raise ValueError(
                 f"runtime.threads must be >= 0 and runtime.batch_tokens >= 1, got {self.threads}, {self.batch_tokens}"

@@ -75,6 +75,7 @@ class SearchEngine(Serving):
         path: str | Path,
         *,
         device: str = "auto",
+        index_device: str = "cpu",
         threads: int = 0,
         profile: str = "throughput",
         precision: str = "fp32",
@@ -89,7 +90,9 @@ class SearchEngine(Serving):
 
         Args:
             path: The bundle directory.
-            device: ``auto``, ``cpu`` or ``cuda``.
+            device: Of the models: ``auto``, ``cpu`` or ``cuda``.
+            index_device: Of the dense index: ``cpu``, ``cuda`` (through FAISS where it is built for it, else exactly
+                through torch), or ``auto`` (``cuda`` where there is one with room for the vectors).
             threads: Threads that one call may use in torch and faiss; 0 leaves it to the profile.
             profile: ``throughput`` lets one call use all cores, which suits batches and a machine of its own.
                 ``latency`` gives each call one: callers at once then share the cores instead of waiting for each
@@ -120,7 +123,12 @@ class SearchEngine(Serving):
             raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
         if precision not in Precision.__members__:
             raise ValueError(f"precision must be one of {', '.join(Precision.__members__)}, got {precision!r}")
-        runtime = RuntimeConfig(device=device, threads=threads or PROFILES[profile], precision=Precision[precision])
+        runtime = RuntimeConfig(
+            device=device,
+            index_device=index_device,
+            threads=threads or PROFILES[profile],
+            precision=Precision[precision],
+        )
         tower = Path(encoder) if isinstance(encoder, str) else encoder
         opening = Opening(
             root=Path(path),

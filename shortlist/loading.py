@@ -24,6 +24,7 @@ from retrieval.runtime import choose_device, set_threads
 from retrieval.text import TextTemplate
 from shortlist.bundle import Bundle
 from shortlist.canary import Canary, check_first_stage, check_reranker, check_tower, read_canary
+from shortlist.devices import on_index_device, require_index_device
 from shortlist.first_stage import open_first_stage, unobserved
 from shortlist.generation import CallableTower, EncodeQueries, Generation, QueryTower
 from shortlist.living.state import Living
@@ -69,6 +70,7 @@ def load_generation(
         ForkSafetyError: This process was forked from one that has used native threads.
     """
     claim_threads()
+    require_index_device(runtime)
     asked, runtime = runtime, settled(bundle.manifest, runtime)
     set_threads(runtime)
     manifest = bundle.manifest
@@ -83,6 +85,7 @@ def load_generation(
         probe.wait()
     store = bundle.open_vectors()
     stage = open_first_stage(bundle.folder, store, loaded=loaded)
+    stage = replace(stage, dense=on_index_device(stage.dense, runtime))
     products, template = stage.products, TextTemplate(text)
     retriever = stage.retriever(fusion, tower)
     check_first_stage(canary, retriever, products, overlap=float(manifest.canary["overlap"]))

@@ -46,6 +46,7 @@ def build_dense_index(
     queries: FloatMatrix | None,
     queries_from: str,
     threads: int,
+    device: str = "cpu",
     folder: Path,
 ) -> BuiltIndex:
     """Build, measure and write the index.
@@ -57,6 +58,7 @@ def build_dense_index(
         queries: Query vectors to measure recall with; ``None`` takes vectors of the version.
         queries_from: Where they came from, for the manifest.
         threads: Threads for training and adding; 0 means all.
+        device: As for `build_index`.
         folder: Where to write.
 
     Raises:
@@ -67,7 +69,7 @@ def build_dense_index(
         choice = choose_index(config, count=vectors.count, dim=vectors.dim)
         chosen, reason = choice.config, choice.reason
     start = time.perf_counter()
-    index = build_index(chosen, vectors, tie_rank=tie_rank, threads=threads)
+    index = build_index(chosen, vectors, tie_rank=tie_rank, threads=threads, device=device)
     built_s = time.perf_counter() - start
     probes = queries if queries is not None else own_vectors(vectors, config.recall_queries)
     k, kind = min(config.recall_k, index.count), index.record.plan.kind

@@ -50,6 +50,7 @@ from shortlist.building.vectors import (
 from shortlist.bundle import LOCK, STAGING, Bundle, open_bundle, publish
 from shortlist.canary import APPROXIMATE_OVERLAP, Score, record_canary, write_canary
 from shortlist.config import BuildConfig
+from shortlist.devices import require_index_device, training_device
 from shortlist.first_stage import open_first_stage
 from shortlist.living.journal import Journal, Record, append_change
 from shortlist.living.records import Restore
@@ -76,6 +77,7 @@ def build(config: BuildConfig, *, source: Path, out: Path, restore_deleted: bool
         BuildLocked: Another build runs into ``out``.
         GateFailed: The index misses its recall target; nothing is published.
     """
+    require_index_device(config.runtime)
     catalog = open_catalog(config.catalog, source)
     encoder_folder = model_folder(config.encoder.model) if config.encoder.model else None
     _require_reranker(config.reranker)
@@ -295,6 +297,7 @@ class _Build:
             queries=queries,
             queries_from=origin,
             threads=self.config.runtime.threads,
+            device=training_device(self.config.runtime),
             folder=self.staging / "index",
         )
         self.files |= {f"index/{name}": digest for name, digest in built.files.items()}
