@@ -76,7 +76,7 @@ def measure(options: Options) -> Measurement:
         Row(
             job="how much later than the deadline the slowest in a hundred came (p99)",
             compared=Compared.alone,
-            ours=Side("Shortlist", (float(np.percentile(late, 99)),)),
+            ours=Side(name="Shortlist", values=(float(np.percentile(late, 99)),)),
             few_because=f"one run of {count:,} searches",
         ),
     )
@@ -127,7 +127,11 @@ def watched(engine: SearchEngine, texts: Sequence[str]) -> list[Noted]:
 
 def _count(job: str, value: int) -> Row:
     return Row(
-        job=job, compared=Compared.alone, unit="", ours=Side("Shortlist", (float(value),)), target=Target(at_most=0)
+        job=job,
+        compared=Compared.alone,
+        unit="",
+        ours=Side(name="Shortlist", values=(float(value),)),
+        target=Target(at_most=0),
     )
 
 

@@ -186,8 +186,8 @@ def _first(shop: Shop, queries: Sequence[str], options: Options) -> Row:
     return Row(
         job="first search after opening, as a share of a later one",
         compared=Compared.share,
-        ours=Side("the first", tuple(pair["first_ms"] for pair in pairs)),
-        peer=Side("median of those after it", tuple(pair["later_ms"] for pair in pairs)),
+        ours=Side(name="the first", values=tuple(pair["first_ms"] for pair in pairs)),
+        peer=Side(name="median of those after it", values=tuple(pair["later_ms"] for pair in pairs)),
         target=Target(at_most=1.5),
     )
 
