@@ -20,7 +20,7 @@ from retrieval.learner import Learner
 from retrieval.pairs import training_pairs
 from retrieval.records import Judgment, Query
 from retrieval.renderings import renderings
-from retrieval.training_config import ContrastiveConfig
+from retrieval.training_config import ContrastiveConfig, Weighting
 
 RUNTIME = RuntimeConfig(device="cpu", threads=1)
 RECIPE = ContrastiveConfig(
@@ -201,8 +201,15 @@ def fail_at(monkeypatch, step, failure):
     monkeypatch.setattr(Learner, "backward", failing)
 
 
-@pytest.mark.parametrize("kill_at", [1, 4, 7, 12])
-@pytest.mark.parametrize("changes", [{}, {"lora_rank": 2}, {"noise_weight": 0.5, "max_negatives": 2}])
+@pytest.mark.parametrize(
+    ("kill_at", "changes"),
+    [
+        (1, {}),  # before the first checkpoint
+        (7, {}),
+        (12, {"lora_rank": 2}),
+        (4, {"noise_weight": 0.5, "max_negatives": 2, "weighting": Weighting.graded}),
+    ],
+)
 def test_a_killed_run_goes_on_to_the_same_result(train, tmp_path, monkeypatch, kill_at, changes):
     recipe = replace(RECIPE, checkpoint_steps=2, **changes)
     whole = train(recipe, "whole")
