@@ -86,9 +86,9 @@ def import_what_it_imports(function: Callable[[], Any]) -> None:
         function()
         return [name for name in sys.modules if name not in before]
 
-    ended = in_child(newly_imported)
-    if ended.error:
-        raise RuntimeError(f"the first run failed: {ended.error}")
+    ended = in_child(newly_imported, patience_s=10 * PATIENCE_S)  # networks are written and built the first time
+    if ended.value is None:
+        raise RuntimeError(f"the first run failed: {ended}")
     for name in ended.value:
         with suppress(ImportError):  # a module that another one made up
             importlib.import_module(name)
