@@ -95,6 +95,13 @@ def test_features_that_say_nothing_have_chance_s_area_though_they_fit_what_they_
     assert np.mean(areas) < 0.55
 
 
+def test_a_threshold_is_chosen_on_probabilities_that_did_not_see_the_answer():
+    names = (*FIRST_STAGE, *RERANKED)
+    for seed in range(8):  # features that say nothing; on what they were fitted on, two of these look precise enough
+        examples = answers(60, apart=0.0, seed=seed, names=names)
+        assert fit_answers(examples, names, precision=0.75, share=0.4)[0].threshold == 0
+
+
 def test_where_no_threshold_is_precise_enough_none_is_set_and_the_answer_never_abstains():
     model, evidence = fit_answers(answers(100, apart=0.0), ["dense_best"], precision=0.99, share=0.05)
     assert (model.threshold, evidence.noticed, evidence.withheld) == (0.0, 0.0, 0.0)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from rerank.answer import answer_features
 from rerank.confidence import Confidence
 from rerank.config import ConfidenceConfig
 from retrieval.records import Product, Query
@@ -70,6 +71,26 @@ def test_every_query_is_asked_with_its_products_and_without_the_good_and_without
     assert report.pairs.skill > 0.9
     assert report.reranked.auc > 0.99
     assert report.reranked.withheld == 0
+
+
+def test_what_is_taken_out_of_the_shop_is_all_that_is_good_and_then_all_that_is_graded(shop, monkeypatch):
+    shown = []
+
+    def spy(query, hits):
+        shown.append((query, [hit.text for hit in hits]))
+        return answer_features(query, hits)
+
+    monkeypatch.setattr("shortlist.jobs.confidence.answer_features", spy)
+    query = QUERIES[0]  # red mouse; its own grade is the least that is good, and a colour beside it has none
+    grades = {f"mouse-{colour}": 1 for colour in COLOURS[1:7]} | {"mouse-red": 2}
+    learn(CONFIG, shop, [query], {query.query_id: grades}, depth=20, complete=True)
+    mice = [{text.split()[0] for text in texts if "mouse" in text} for _, texts in shown[::2]]
+    graded = set(COLOURS[:7])
+    assert len(mice) == 3
+    assert "red" in mice[0]
+    assert "red" not in mice[1]
+    assert mice[1] & graded
+    assert not mice[2] & graded
 
 
 def test_an_answer_with_a_good_match_says_so_and_one_without_abstains(sure):
