@@ -3,6 +3,7 @@
 Enum members are lower case because Hydra selects them by name on the command line.
 """
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -243,6 +244,10 @@ class RuntimeConfig:
         index_device: Where the dense index is searched, and its inverted lists are trained: ``cpu``, ``cuda``, or
             ``auto`` (CUDA when there is one with room for the vectors).
         threads: Threads for torch and faiss; 0 means all cores.
+        workers: Processes that encode the products of a build, each with its share of ``threads``; 0 is one for each of
+            ``devices``, or none besides the build's own, as is 1.
+        devices: CUDA devices that the products of a build are encoded on, such as ``[cuda:0, cuda:1]``, in processes
+            of their own; empty leaves it at ``device``. One that is absent is an error.
         precision: Arithmetic of encoder and cross-encoder: ``fp32``, the reference; ``bf16``; ``int8`` (products of
             whole numbers, on processors alone and with OpenVINO); or ``auto``: a build tries them on a sample
             and takes the fastest that ranks as fp32 does, an engine's encoder takes what its bundle was built in, and
@@ -255,6 +260,8 @@ class RuntimeConfig:
     device: str = "auto"
     index_device: str = "cpu"
     threads: int = 0
+    workers: int = 0
+    devices: list[str] = field(default_factory=list)
     precision: Precision = Precision.fp32
     backend: Backend = Backend.auto
     batch_tokens: int = 4096
@@ -272,6 +279,21 @@ class RuntimeConfig:
             raise ValueError("runtime.backend=openvino runs on processors, got runtime.device=cuda; set device=cpu")
         if self.index_device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"runtime.index_device must be auto, cpu or cuda, got {self.index_device!r}")
+        if self.workers < 0:
+            raise ValueError(f"runtime.workers must be 0 or more, got {self.workers}")
+        wrong = [name for name in self.devices if not re.fullmatch(r"cuda:\d{1,3}", name)]
+        if wrong or len(set(self.devices)) < len(self.devices):
+            raise ValueError(f"runtime.devices must name CUDA devices once each, as cuda:0, got {list(self.devices)}")
+        if self.devices and (self.device == "cpu" or self.precision is Precision.int8):
+            raise ValueError(
+                f"runtime.devices={list(self.devices)} encodes on CUDA, got runtime.device={self.device} and "
+                f"runtime.precision={self.precision.name}; set device to auto or cuda and precision to bf16 or fp32"
+            )
+        if 0 < self.workers < len(self.devices):
+            raise ValueError(
+                f"runtime.workers={self.workers} leaves some of {len(self.devices)} runtime.devices idle; set 0 or more"
+                " of them"
+            )
         if self.threads < 0 or self.batch_tokens < 1:
             raise ValueError(
                 f"runtime.threads must be >= 0 and runtime.batch_tokens >= 1, got {self.threads}, {self.batch_tokens}"

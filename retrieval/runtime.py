@@ -82,15 +82,16 @@ def has_bf16(device: str) -> bool:
         import torch
 
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return not BF16_FLAGS.isdisjoint(_cpu_flags())
+    return not BF16_FLAGS.isdisjoint(cpu_flags())
 
 
 def has_int8() -> bool:
     """Return whether the processor multiplies and adds up int8 numbers in one instruction."""
-    return not INT8_FLAGS.isdisjoint(_cpu_flags())
+    return not INT8_FLAGS.isdisjoint(cpu_flags())
 
 
-def _cpu_flags() -> list[str]:
+def cpu_flags() -> list[str]:
+    """Return the words of the kernel's description of the processor, its features among them; none without one."""
     with contextlib.suppress(OSError):
         return CPU_FLAGS.read_text(encoding="utf-8").split()
     return []

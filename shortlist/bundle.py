@@ -13,7 +13,7 @@ parses one.
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import astuple, dataclass, field
@@ -88,7 +88,11 @@ def open_segments(folder: Path, manifest: Manifest) -> VectorStore:
 
 @dataclass(frozen=True, slots=True)
 class VersionSummary:
-    """A version as ``shortlist versions`` lists it; ``problem`` says why nothing else is known of it, or is empty."""
+    """A version as ``shortlist versions`` lists it; ``problem`` says why nothing else is known of it, or is empty.
+
+    ``precision`` is the arithmetic that products were encoded in, and ``precision_reason`` why; both are empty without
+    an encoder and for versions that did not record it.
+    """
 
     version: str
     live: bool
@@ -96,6 +100,8 @@ class VersionSummary:
     created_at: str = ""
     index: str = ""
     size_bytes: int = 0
+    precision: str = ""
+    precision_reason: str = ""
     problem: str = ""
 
 
@@ -323,6 +329,7 @@ def _summary(folder: Path, *, live: bool) -> VersionSummary:
     size_bytes = sum(digest.size_bytes for digest in manifest.files.values())
     size_bytes += sum(segment.vectors.size_bytes for segment in manifest.segments)
     created: dict[str, Any] = dict(manifest.created)
+    precision, reason = encoded_in(manifest)
     return VersionSummary(
         version=manifest.version,
         live=live,
@@ -330,7 +337,17 @@ def _summary(folder: Path, *, live: bool) -> VersionSummary:
         created_at=str(created["at"]),
         index=str(manifest.index["kind"]),
         size_bytes=size_bytes,
+        precision=precision,
+        precision_reason=reason,
     )
+
+
+def encoded_in(manifest: Manifest) -> tuple[str, str]:
+    """Return the arithmetic that products were encoded in, and why; empty where none was, or it was not recorded."""
+    recorded: Any = manifest.created.get("precision")
+    if manifest.encoder is None or not isinstance(recorded, Mapping) or not recorded:
+        return "", ""
+    return str(recorded.get("kind", "")), str(recorded.get("reason", ""))
 
 
 def _nearby_bundle(root: Path) -> str:

@@ -100,15 +100,15 @@ class Probe:
         if code < 0:
             raise ArtifactCorrupt(
                 f"the process that tried the indexes and the products of {self._bundle.folder} was killed by "
-                f"{_signal_name(-code)}{_last_line(complaint)}; nothing of them was loaded here: rebuild with: "
+                f"{signal_name(-code)}{last_line(complaint)}; nothing of them was loaded here: rebuild with: "
                 "shortlist build"
             )
         if code == REFUSED:
             verdict = json.loads(answer)
-            raise _error_type(verdict["code"])(verdict["message"])
+            raise error_type(verdict["code"])(verdict["message"])
         if code != 0:
             raise EnvironmentProblem(
-                f"the process that tries a version before it is loaded ended with {code}{_last_line(complaint)}; "
+                f"the process that tries a version before it is loaded ended with {code}{last_line(complaint)}; "
                 "SearchEngine.open(..., probe=False) does without it"
             )
 
@@ -135,12 +135,9 @@ def _task(bundle: Bundle) -> bytes:
 
 
 def _start(command: Sequence[str], task: bytes) -> "subprocess.Popen[str]":
-    # The packages that this process uses.
-    own = str(Path(__file__).resolve().parents[1])
-    packages = os.pathsep.join([own, *(entry for entry in sys.path if entry)])
     # One thread, for Arrow as well: more ask for address space per core, and a few queries gain nothing.
     single = {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
-    surroundings = os.environ | single | {"PYTHONPATH": packages, "PYTHONIOENCODING": "utf-8"}
+    surroundings = os.environ | single | {"PYTHONPATH": own_packages(), "PYTHONIOENCODING": "utf-8"}
     told = os.memfd_create("shortlist-probe")  # a pipe would hold 64 KiB, and wait
     try:
         os.write(told, task)
@@ -164,7 +161,13 @@ def _start(command: Sequence[str], task: bytes) -> "subprocess.Popen[str]":
         os.close(told)
 
 
-def _error_type(code: str) -> type[ShortlistError]:
+def own_packages() -> str:
+    """Return the PYTHONPATH with which a child uses the packages that this process uses."""
+    own = str(Path(__file__).resolve().parents[1])
+    return os.pathsep.join([own, *(entry for entry in sys.path if entry)])
+
+
+def error_type(code: str) -> type[ShortlistError]:
     """Return the error of the tree that has this code."""
     kinds: list[type[ShortlistError]] = [ShortlistError]
     for kind in kinds:
@@ -174,7 +177,8 @@ def _error_type(code: str) -> type[ShortlistError]:
     return ArtifactCorrupt
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """Return what to call the signal that killed a process."""
     try:
         name = signal.Signals(number).name
     except ValueError:
@@ -182,6 +186,7 @@ def _signal_name(number: int) -> str:
     return f"signal {number} ({name}{', as when memory runs out' if name == 'SIGKILL' else ''})"
 
 
-def _last_line(complaint: str) -> str:
+def last_line(complaint: str) -> str:
+    """Return the last line that a process wrote on standard error, in brackets, after a space; nothing for none."""
     lines = [line.strip() for line in complaint.splitlines() if line.strip()]
     return f" ({lines[-1][:200]})" if lines else ""

@@ -47,6 +47,7 @@ from shortlist.building.vectors import (
     require_agreement,
     store_path,
 )
+from shortlist.building.workers import require_devices
 from shortlist.bundle import LOCK, STAGING, Bundle, open_bundle, publish
 from shortlist.canary import APPROXIMATE_OVERLAP, Score, record_canary, write_canary
 from shortlist.config import BuildConfig
@@ -78,6 +79,7 @@ def build(config: BuildConfig, *, source: Path, out: Path, restore_deleted: bool
         GateFailed: The index misses its recall target; nothing is published.
     """
     require_index_device(config.runtime)
+    require_devices(config.runtime)
     catalog = open_catalog(config.catalog, source)
     encoder_folder = model_folder(config.encoder.model) if config.encoder.model else None
     _require_reranker(config.reranker)
@@ -268,8 +270,15 @@ class _Build:
             )
         store = open_store(store_path(self.out, self.tower), dim=encoder.dim)
         self._require_space(encoder.dim, distinct_count(ingested.keys))
-        keys, size = ingested.keys, self.config.segment_texts
-        return store, encode_missing(store, encoder, self._products, self.template, keys=keys, segment_texts=size)
+        return store, encode_missing(
+            store,
+            encoder,
+            self._products,
+            self.template,
+            keys=ingested.keys,
+            segment_texts=self.config.segment_texts,
+            runtime=self.config.runtime,
+        )
 
     def _require_space(self, dim: int, texts: int) -> None:
         """Refuse early what will not fit: vectors once in the store and once in the index, and the model."""

@@ -16,6 +16,7 @@ from retrieval.text import TextTemplate, text_key
 from retrieval.tokens import TokenCounts
 from shortlist.building.ingest import product_counter, without
 from shortlist.building.vectors import store_path
+from shortlist.building.workers import require_devices
 from shortlist.config import BuildConfig
 from shortlist.living.journal import Journal
 from shortlist.living.standing import standing_now
@@ -37,7 +38,7 @@ class Plan:
         texts: Distinct texts.
         to_encode: Texts whose vector the store does not hold.
         tokens: Counts of the encoder's tokenizer.
-        texts_per_s: Rate measured on a sample; 0 without an encoder.
+        texts_per_s: Rate measured on a sample, in this process; 0 without an encoder.
         encode_s: Expected seconds of encoding.
         index: Kind that would be built, and why.
         memory_bytes: Vectors once in memory, for the index.
@@ -69,6 +70,7 @@ def plan(config: BuildConfig, *, source: Path, out: Path, restore_deleted: bool 
     Raises:
         ConfigError, SourceDataError, EnvironmentProblem: As ``build``, before anything would be written.
     """
+    require_devices(config.runtime)
     catalog = open_catalog(config.catalog, source)
     template = TextTemplate(config.text)
     folder = model_folder(config.encoder.model) if config.encoder.model else None

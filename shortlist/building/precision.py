@@ -140,7 +140,7 @@ def _tried(
 ) -> Trial:
     try:
         tower = reference.at_precision(precision)
-    except (EnvironmentProblem, ConfigError) as error:
+    except (EnvironmentProblem, ConfigError, ValueError) as error:  # ValueError: int8 on CUDA cannot be configured
         return Trial(precision.name, problem=str(error))
     found, rate = _timed(tower, texts)
     vectors = tower.encode_queries(queries)

@@ -6,6 +6,7 @@ it; within it a vector is found by its text, so another template encodes only th
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -21,12 +22,13 @@ from indexing.segments import mend
 from indexing.storage import FileDigest
 from indexing.types import BoolVector, FloatMatrix, IntVector
 from indexing.vectors import VectorStore
+from retrieval.config import RuntimeConfig
 from retrieval.encoder import DualEncoder
 from retrieval.fingerprint import Fingerprint
 from retrieval.records import Product
 from retrieval.text import TextTemplate
+from shortlist.building.workers import Segment, Work, encode_segments
 from shortlist.manifest import SegmentDigest, store_name
-from shortlist.product_vectors import encode_checked
 from shortlist.progress import progress, say
 
 AGREEMENT_SAMPLE = 64
@@ -37,9 +39,6 @@ AGREEMENT_COSINE = 0.5
 
 
 _BLOCK_KEYS = 65_536
-
-Segment = list[tuple[bytes, str]]
-"""Keys and texts of one segment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +83,7 @@ def encode_missing(
     *,
     keys: npt.NDArray[np.void],
     segment_texts: int,
+    runtime: RuntimeConfig,
 ) -> Encoded:
     """Encode what the store lacks, one durable segment at a time, and list the store row of every product.
 
@@ -96,8 +96,10 @@ def encode_missing(
         template: Renders a product.
         keys: Text key of every row, 16 raw bytes each [n].
         segment_texts: Texts per segment.
+        runtime: In how many processes, and on which devices.
 
     Raises:
+        EnvironmentProblem: A worker process ended before it was done; what was stored stays.
         VectorError: Texts whose vectors no index may hold, with the ids of all products that have them; of their
             segment nothing is stored.
     """
@@ -106,15 +108,11 @@ def encode_missing(
     with progress("encode", missing, unit="texts") as advance:
         stream = zip(products(), keys, new, strict=True)
         texts = ((bytes(key), template.render(product)) for product, key, is_new in stream if is_new)
-        for segment in _ahead(iter(lambda: list(islice(texts, segment_texts)), [])):
-            segment_keys = [key for key, _ in segment]
-            vectors = encode_checked(
-                partial(encoder.encode_products, progress=advance),
-                [text for _, text in segment],
-                dim=store.dim,
-                owners=partial(_owners, products, keys, segment_keys),
-            )
-            store.append(segment_keys, vectors)
+        segments = _ahead(iter(lambda: list(islice(texts, segment_texts)), []))
+        work = Work(store.dim, partial(_owners, products, keys), advance)
+        with closing(encode_segments(encoder, runtime, segments, work)) as encoded:
+            for segment, vectors in encoded:
+                store.append([key for key, _ in segment], vectors)
     return Encoded(rows=store.find(keys), encoded=missing, reused=len(keys) - missing)
 
 

@@ -343,6 +343,7 @@ def versions(options: argparse.Namespace) -> Outcome:
     lines += [
         f"{'*' if version.live else ' '} {version.version}  "
         + (version.problem or f"{version.products} products  {version.index}  {version.size_bytes / 2**20:.1f} MiB")
+        + (f"  encoded in {version.precision}" if version.precision else "")
         for version in found
     ]
     values = {"versions": [asdict(version) for version in found]}

@@ -1,4 +1,4 @@
-"""Job ``doctor``: is this machine ready? Versions, one faiss, device, threads, memory; nothing heavy is loaded."""
+"""Job ``doctor``: is this machine ready? Versions, one faiss, device, lanes, cores, memory; nothing heavy is loaded."""
 
 import os
 import platform
@@ -42,7 +42,8 @@ def examine() -> list[Finding]:
     """Look at the environment; every finding with a problem is trouble."""
     findings = [Finding("python", platform.python_version()), *(_required(name) for name in REQUIRED)]
     findings += [_faiss(), *_faiss_on_cuda(), *(_optional(name, extra) for name, extra in OPTIONAL.items())]
-    return [*findings, _accelerator(), Finding("cores", str(len(os.sched_getaffinity(0)))), _memory(), *_collisions()]
+    findings += [_accelerator(), _arithmetic(), _lanes()]
+    return [*findings, Finding("cores", str(len(os.sched_getaffinity(0)))), _memory(), *_collisions()]
 
 
 def _version(name: str) -> str | None:
@@ -107,6 +108,35 @@ def _device_names() -> list[str]:
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
     ]
     return [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
+
+
+def _arithmetic() -> Finding:
+    """Tell which matrix products the processor has instructions for; what it lacks is refused, not run slowly."""
+    from retrieval.runtime import BF16_FLAGS, INT8_FLAGS, cpu_flags
+
+    flags = set(cpu_flags())
+    named = [
+        f"{name} ({', '.join(found)})" if (found := sorted(wanted & flags)) else f"no {name} instructions"
+        for name, wanted in (("bf16", BF16_FLAGS), ("int8", INT8_FLAGS))
+    ]
+    return Finding("processor", ", ".join(["fp32", *named]))
+
+
+def _lanes() -> Finding:
+    """Tell what can run a model on the processor, and on CUDA where torch is built for it and a driver is here."""
+    from retrieval.lanes.openvino_package import has_openvino
+    from retrieval.runtime import has_bf16, has_int8
+
+    lanes = ["torch fp32"]
+    if has_bf16("cpu"):
+        lanes.append("torch bf16")
+    if has_openvino():
+        lanes.append(f"openvino {_version('openvino') or ''}".strip() + " fp32")
+        lanes += ["openvino bf16"] if has_bf16("cpu") else []
+        lanes += ["openvino int8"] if has_bf16("cpu") and has_int8() else []
+    if _accelerator().value.startswith("cuda"):
+        lanes += ["torch fp32 and bf16 on cuda"]
+    return Finding("lanes", ", ".join(lanes))
 
 
 def _memory() -> Finding:

@@ -11,7 +11,7 @@ from typing import Any
 
 from indexing.errors import ArtifactError, ShortlistError
 from retrieval.config import RuntimeConfig
-from shortlist.bundle import Bundle, open_bundle, verify_files
+from shortlist.bundle import Bundle, encoded_in, open_bundle, verify_files
 from shortlist.canary import Canary, check_first_stage, check_reranker, check_tower, read_canary
 from shortlist.manifest import CANARY_FILE
 
@@ -82,7 +82,10 @@ def verify(root: Path, *, full: bool) -> VerifyReport:
     def manifest() -> str:
         bundle.append(open_bundle(root, verify=False))
         report.version = bundle[0].manifest.version
-        return f"format {bundle[0].manifest.format}, {bundle[0].manifest.catalogue['accepted']} products"
+        listed = bundle[0].manifest
+        precision, reason = encoded_in(listed)
+        encoded = f", encoded in {precision} ({reason})" if precision else ""
+        return f"format {listed.format}, {listed.catalogue['accepted']} products{encoded}"
 
     def files() -> str:
         report.size_bytes = verify_files(bundle[0])

@@ -52,6 +52,7 @@ def test_build_then_search_then_verify_then_versions(run: Run, shop: Path, tiny_
     code, out, _ = run("versions", "--bundle", out_folder)
     assert code == 0
     assert out.startswith("* ")
+    assert out.splitlines()[0].endswith("  encoded in fp32")
 
 
 def test_filters_are_plain_conditions(run: Run, published: Path):

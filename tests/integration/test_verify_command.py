@@ -14,6 +14,7 @@ Run = Callable[..., tuple[int, str, str]]
 def test_the_quick_form_reads_every_byte_and_loads_nothing(run: Run, reranked: Path):
     code, out, _ = run("verify", "--bundle", reranked)
     assert code == 0
+    assert out.splitlines()[0].endswith(" 60 products, encoded in fp32 (asked for)")
     names = [line[4:].split("  ")[0] for line in out.splitlines()[:-1]]
     assert names == ["CURRENT and manifest", "files", "journal"]
     assert out.splitlines()[-1].endswith(" is whole")

@@ -52,6 +52,17 @@ def choice(*, int8, bf16):
     return choose_precision(FakeTower(0.0, others={Precision.int8: int8, Precision.bf16: bf16}), TEXTS, QUERIES)
 
 
+def test_an_arithmetic_that_cannot_be_configured_on_the_device_is_passed_over():
+    class OnCuda(FakeTower):
+        def at_precision(self, precision):
+            RuntimeConfig(device="cuda", precision=precision)
+            return super().at_precision(precision)
+
+    found = choose_precision(OnCuda(0.0, others={Precision.bf16: 0.0}), TEXTS, QUERIES)
+    assert found.precision is Precision.bf16
+    assert "runtime.precision=int8 runs on processors with openvino" in found.trials[1].problem
+
+
 def test_the_fastest_that_agrees_is_taken_and_the_reason_has_the_figures():
     found = choice(int8=0.001, bf16=0.0)
     assert found.precision is Precision.int8

@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from indexing import faiss_gpu
+from retrieval import runtime
+from retrieval.lanes import openvino_package
 from shortlist.jobs import doctor
 
 
@@ -82,3 +84,34 @@ def test_faiss_for_cuda_without_a_device_is_a_problem(monkeypatch, installed):
     (finding,) = found("faiss on CUDA")
     assert finding.value == "no device"
     assert "check the driver, or install the extra cpu instead of gpu" in finding.problem
+
+
+@pytest.mark.parametrize(
+    ("flags", "processor", "lanes"),
+    [
+        ("avx2", "fp32, no bf16 instructions, no int8 instructions", "torch fp32, openvino 2026.4 fp32"),
+        (
+            "avx512_bf16 avx512_vnni avx_vnni",
+            "fp32, bf16 (avx512_bf16), int8 (avx512_vnni, avx_vnni)",
+            "torch fp32, torch bf16, openvino 2026.4 fp32, openvino bf16, openvino int8",
+        ),
+    ],
+)
+def test_what_the_processor_multiplies_and_what_runs_on_it_is_told(
+    flags, processor, lanes, tmp_path, monkeypatch, installed
+):
+    (tmp_path / "cpuinfo").write_text(f"flags : fpu {flags}\n", encoding="utf-8")
+    monkeypatch.setattr(runtime, "CPU_FLAGS", tmp_path / "cpuinfo")
+    monkeypatch.setattr(openvino_package, "has_openvino", lambda: True)
+    monkeypatch.setattr(doctor, "DRIVER", tmp_path)
+    installed(openvino="2026.4")
+    assert found("processor") == [doctor.Finding("processor", processor)]
+    assert found("lanes") == [doctor.Finding("lanes", lanes)]
+
+
+@pytest.mark.usefixtures("driver")
+def test_lanes_on_a_device_are_told_and_none_of_openvino_without_it(tmp_path, monkeypatch, installed):
+    monkeypatch.setattr(runtime, "CPU_FLAGS", tmp_path / "absent")
+    monkeypatch.setattr(openvino_package, "has_openvino", lambda: False)
+    installed(torch="2.13.0+cu130")
+    assert found("lanes") == [doctor.Finding("lanes", "torch fp32, torch fp32 and bf16 on cuda")]

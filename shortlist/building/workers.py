@@ -1,0 +1,317 @@
+"""Encoding in several processes: they get whole segments, and what they give comes back in the order of the segments.
+
+What a segment holds is settled before anybody encodes it, so the vectors of a build do not depend on how many workers
+there are or on which of them took it. A worker is a fresh interpreter (`shortlist.building.worker`), not a fork: native
+threads survive none. It leads its own session, so that Ctrl-C reaches the build alone, which then ends its workers.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from multiprocessing import Pipe
+from multiprocessing.connection import wait
+from typing import IO, Any, Self
+
+import numpy as np
+
+from indexing.errors import EnvironmentProblem, ShortlistError
+from indexing.types import FloatMatrix
+from retrieval.config import RuntimeConfig
+from retrieval.encoder import DualEncoder
+from retrieval.runtime import budget
+from shortlist.building.worker import read_error, receive, send, write_runtime
+from shortlist.probe import last_line, own_packages, signal_name
+from shortlist.product_vectors import encode_checked
+
+CHILD = ("-P", "-m", "shortlist.building.worker")
+"""Arguments of the interpreter; ``-P`` keeps the current folder out of its path."""
+
+AHEAD = 2
+"""Segments per worker that are being encoded or wait to be written: one slow segment does not stop the others at once,
+and no more than these is held in memory."""
+
+LAST_WORDS_S = 10.0
+"""Seconds that a worker whose socket is closed may take to end, before it is killed."""
+
+Segment = list[tuple[bytes, str]]
+"""Keys and texts of one segment."""
+
+Owners = Callable[[Sequence[bytes], Sequence[int]], list[str]]
+"""The keys of a segment and positions in it -> ids of all products that have one of these texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What encoding a segment needs besides its texts.
+
+    Attributes:
+        dim: Dimension of the vectors.
+        owners: Names the products of texts that have no vector.
+        advance: Called with the number of texts just encoded.
+    """
+
+    dim: int
+    owners: Owners
+    advance: Callable[[int], None]
+
+
+def require_devices(runtime: RuntimeConfig) -> None:
+    """Refuse devices that are not there, before anything else is done.
+
+    Raises:
+        EnvironmentProblem: ``runtime.devices`` names one that torch does not see.
+    """
+    if not runtime.devices:
+        return
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    absent = [name for name in runtime.devices if _number(name) >= count]
+    if absent:
+        there = ", ".join(f"cuda:{number}" for number in range(count)) or "none"
+        raise EnvironmentProblem(
+            f"runtime.devices names {', '.join(absent)}, but torch {torch.__version__} sees these CUDA devices: "
+            f"{there}; set runtime.devices to what is there, or leave it out"
+        )
+
+
+def encode_segments(
+    encoder: DualEncoder, runtime: RuntimeConfig, segments: Iterator[Segment], work: Work
+) -> Generator[tuple[Segment, FloatMatrix], None, None]:
+    """Yield every segment with its checked vectors, float32 [n, dim], in order; in this process or in several.
+
+    Args:
+        encoder: The product tower, open in this process; workers open the same in the same arithmetic.
+        runtime: ``workers``, ``devices`` and ``threads``.
+        segments: Read only as far ahead as there is work for.
+        work: What else it takes.
+
+    Raises:
+        VectorError, EnvironmentProblem: As `encode_checked`, after all segments before that one; a worker ended before
+            it was done.
+        ConfigError, ArtifactError, EnvironmentProblem: A worker cannot open the encoder.
+    """
+    count = runtime.workers or len(runtime.devices)
+    if count < 2 and not runtime.devices:
+        for segment in segments:
+            yield segment, _encode_here(encoder, segment, work)
+        return
+    require_devices(runtime)
+    first = next(segments, None)
+    if first is None:
+        return
+    with _Crew(encoder, runtime, count, work) as crew:
+        yield from crew.encode(_after(first, segments))
+
+
+def _encode_here(encoder: DualEncoder, segment: Segment, work: Work) -> FloatMatrix:
+    owners = partial(work.owners, [key for key, _ in segment])
+    encode = partial(encoder.encode_products, progress=work.advance)
+    return encode_checked(encode, [text for _, text in segment], dim=work.dim, owners=owners)
+
+
+def _after(first: Segment, others: Iterator[Segment]) -> Iterator[Segment]:
+    yield first
+    yield from others
+
+
+class _Worker:
+    """One process and the segment that it has.
+
+    Attributes:
+        name: For messages.
+        connection: This side of the socket.
+        ready: Whether its encoder is open.
+        number: Of the segment that it encodes, from 1; 0 when it has none.
+    """
+
+    def __init__(self, name: str, runtime: RuntimeConfig, device: str, task: dict[str, Any]) -> None:
+        self.name = name
+        self.ready = False
+        self.number = 0
+        self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker; a pipe would fill up
+        self.connection, theirs = Pipe()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, *CHILD, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=self._words,
+                stderr=self._words,
+                env=environment(os.environ, runtime.threads, device),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except OSError as error:
+            self.connection.close()
+            self._words.close()
+            raise EnvironmentProblem(f"could not start {name}: {error}; set runtime.workers=1") from error
+        finally:
+            theirs.close()  # or its end would not be seen
+        with suppress(OSError):  # one that has ended already is noticed by who listens
+            send(self.connection, task | {"runtime": write_runtime(runtime)})
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    def end(self) -> None:
+        """Kill it, wait for its end, and free what it had; ending again does nothing."""
+        self._process.kill()
+        self._process.wait()
+        self.connection.close()
+        self._words.close()
+
+    def how_it_ended(self) -> str:
+        """Say what ended the process whose socket is closed."""
+        try:
+            code = self._process.wait(LAST_WORDS_S)
+        except subprocess.TimeoutExpired:
+            return "closed its socket and did not end"
+        self._words.seek(0)
+        last = last_line(self._words.read().decode("utf-8", "replace"))
+        return f"was killed by {signal_name(-code)}{last}" if code < 0 else f"ended with {code}{last}"
+
+
+class _Crew:
+    """Workers at work; leaving the ``with`` block ends them, whatever happened."""
+
+    def __init__(self, encoder: DualEncoder, runtime: RuntimeConfig, count: int, work: Work) -> None:
+        self._work = work
+        self._count = count
+        self._workers: list[_Worker] = []
+        self._ending = ExitStack()
+        self._at_work: dict[int, Segment] = {}  # handed out and not yet yielded
+        self._outcomes: dict[int, FloatMatrix | ShortlistError] = {}
+        # All have equally many threads, since which worker takes a segment must not matter.
+        own = replace(
+            runtime,
+            device="cuda" if runtime.devices else encoder.device,
+            threads=max(1, budget(runtime) // count),
+            precision=encoder.precision,
+            backend=encoder.lane.backend,
+        )
+        self._task = {"encoder": {**asdict(encoder.config), "model": str(encoder.folder.absolute())}, "dim": work.dim}
+        self._runtime = own
+
+    def __enter__(self) -> Self:
+        """Start the workers."""
+        devices = self._runtime.devices
+        with self._ending:
+            for place in range(self._count):
+                device = devices[place % len(devices)] if devices else ""
+                name = f"worker {place + 1} of {self._count}" + (f" on {device}" if device else "")
+                worker = _Worker(name, self._runtime, device, self._task)
+                self._ending.callback(worker.end)
+                self._workers.append(worker)
+            self._ending = self._ending.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the workers."""
+        self._ending.close()
+
+    def encode(self, segments: Iterator[Segment]) -> Iterator[tuple[Segment, FloatMatrix]]:
+        """Yield the segments in order, each as soon as it and all before it are encoded."""
+        numbered = enumerate(segments, 1)
+        turn = 1
+        while True:
+            self._hand_out(numbered)
+            if turn not in self._at_work:
+                return
+            while turn not in self._outcomes:
+                self._listen()
+                self._hand_out(numbered)
+            outcome, segment = self._outcomes.pop(turn), self._at_work.pop(turn)
+            if isinstance(outcome, ShortlistError):
+                raise outcome
+            yield segment, outcome
+            turn += 1
+
+    def _hand_out(self, numbered: Iterator[tuple[int, Segment]]) -> None:
+        """Give segments to the workers that have none; at least one is taken on, even if nobody can have it yet."""
+        while not any(isinstance(outcome, ShortlistError) for outcome in self._outcomes.values()):
+            free = next((worker for worker in self._workers if worker.ready and not worker.number), None)
+            if len(self._at_work) >= AHEAD * self._count or (free is None and self._at_work):
+                return
+            while free is None:
+                self._listen()
+                free = next((worker for worker in self._workers if worker.ready), None)
+            number, segment = next(numbered, (0, []))
+            if not number:
+                return
+            self._at_work[number], free.number = segment, number
+            with suppress(OSError):  # one that has just ended is noticed by who listens
+                send(free.connection, {"texts": [text for _, text in segment]})
+
+    def _listen(self) -> None:
+        """Wait for what any worker says next, or for its end, and note what it means."""
+        there = {worker.connection: worker for worker in self._workers}
+        for connection in wait(list(there)):
+            worker = there[connection]  # type: ignore[index] # of these alone
+            try:
+                message = receive(worker.connection)
+                content = worker.connection.recv_bytes() if "vectors" in message else b""
+            except (EOFError, OSError):
+                self._mourn(worker)
+            else:
+                self._note(worker, message, content)
+
+    def _note(self, worker: _Worker, message: dict[str, Any], content: bytes) -> None:
+        match message:
+            case {"encoded": count}:
+                self._work.advance(count)
+            case {"ready": _}:
+                worker.ready = True
+            case {"vectors": count}:
+                vectors = np.frombuffer(content, "<f4").reshape(count, self._work.dim)
+                self._outcomes[worker.number], worker.number = vectors, 0
+            case {"owners": positions}:
+                names = self._work.owners([key for key, _ in self._at_work[worker.number]], positions)
+                with suppress(OSError):  # as above
+                    send(worker.connection, {"names": names})
+            case {"error": values} if worker.number:
+                self._outcomes[worker.number], worker.number = read_error(values), 0
+            case {"error": values}:
+                raise read_error(values)
+
+    def _mourn(self, worker: _Worker) -> None:
+        """A worker is gone: so is its segment, or, when it had none, the build."""
+        self._workers.remove(worker)
+        doing = f"it encoded segment {worker.number} of this build" if worker.number else "it opened the encoder"
+        if worker.ready and not worker.number:
+            doing = "it waited for work"
+        problem = EnvironmentProblem(
+            f"{worker.name} (process {worker.pid}) {worker.how_it_ended()} while {doing}; the segments before are "
+            "stored and what was published is as it was: build again, which goes on from there. If memory ran out, set "
+            "runtime.workers, runtime.batch_tokens or segment_texts lower"
+        )
+        if not worker.number:
+            raise problem
+        self._outcomes[worker.number] = problem
+
+
+def environment(own: "os._Environ[str] | dict[str, str]", threads: int, device: str) -> dict[str, str]:
+    """Return the environment variables of a worker: its threads, and of all CUDA devices its own alone.
+
+    Args:
+        own: Those of this process.
+        threads: What it may use.
+        device: ``cuda:N`` of the devices that this process sees; empty leaves them as they are.
+    """
+    single = {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
+    if (
+        device
+    ):  # CUDA numbers devices among those that this variable lists (CUDA C Programming Guide, CUDA_VISIBLE_DEVICES)
+        listed = own.get("CUDA_VISIBLE_DEVICES")
+        single["CUDA_VISIBLE_DEVICES"] = listed.split(",")[_number(device)].strip() if listed else device[5:]
+    return {**own, **single, "PYTHONPATH": own_packages(), "PYTHONIOENCODING": "utf-8"}
+
+
+def _number(device: str) -> int:
+    return int(device.removeprefix("cuda:"))

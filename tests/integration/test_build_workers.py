@@ -1,0 +1,211 @@
+"""Encoding in several processes: the bytes of one, errors that name what they are about, and no process left."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from indexing.errors import EnvironmentProblem, VectorError
+from retrieval.config import Precision, RuntimeConfig
+from shortlist.building import workers as module
+from shortlist.building.job import build
+from shortlist.building.plan import plan
+from shortlist.building.workers import environment, require_devices
+from shortlist.bundle import live_version
+from shortlist.config import BuildConfig
+
+Compose = Callable[..., BuildConfig]
+
+
+@pytest.fixture
+def compose(build_config: Compose) -> Compose:
+    """Return a function that composes a build in segments of 16 texts, with so many workers."""
+
+    def compose(workers: int, *overrides: str) -> BuildConfig:
+        runtime = (f"runtime.workers={workers}", "runtime.device=cpu", "runtime.threads=2")
+        return build_config(*runtime, "segment_texts=16", *overrides)
+
+    return compose
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[module._Worker]:
+    """Return the workers, as they are started."""
+    workers: list[module._Worker] = []
+    real = module._Worker.__init__
+
+    def noted(self, *given):
+        real(self, *given)
+        workers.append(self)
+
+    monkeypatch.setattr(module._Worker, "__init__", noted)
+    return workers
+
+
+def store_bytes(out: Path) -> dict[str, bytes]:
+    (store,) = (out / "vectors").iterdir()
+    return {path.name: path.read_bytes() for path in sorted(store.iterdir())}
+
+
+def are_gone(workers: list[module._Worker]) -> bool:
+    return bool(workers) and not any(Path(f"/proc/{worker.pid}").exists() for worker in workers)
+
+
+def poisoned(folder: Path, model: Path, word: str) -> Path:
+    """Write a copy of the tiny model that knows no vector for a word."""
+    from safetensors.torch import load_file, save_file
+
+    folder.mkdir()
+    for path in model.rglob("*"):
+        target = folder / path.relative_to(model)
+        if path.is_dir():
+            target.mkdir()
+        else:
+            target.write_bytes(path.read_bytes())
+    weights = load_file(folder / "model.safetensors")
+    (name,) = (name for name in weights if name.endswith("word_embeddings.weight"))
+    vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    weights[name][vocabulary[word]] = torch.nan
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_two_workers_leave_the_bytes_of_one_process_and_no_process(
+    shop: Path, compose: Compose, tmp_path: Path, started: list[module._Worker]
+):
+    one = build(compose(1), source=shop, out=tmp_path / "one")
+    assert started == []
+    two = build(compose(2), source=shop, out=tmp_path / "two")
+    assert len(started) == 2
+    assert are_gone(started)
+    assert one.encoded == two.encoded == 60
+    assert sum(name.endswith(".f32") for name in store_bytes(tmp_path / "one")) == 4
+    assert store_bytes(tmp_path / "two") == store_bytes(tmp_path / "one")
+
+
+def test_a_killed_worker_is_an_error_with_its_segment_and_the_next_build_goes_on(
+    shop: Path, compose: Compose, tmp_path: Path, started: list[module._Worker], monkeypatch: pytest.MonkeyPatch
+):
+    out = tmp_path / "out"
+    for folder in (out, tmp_path / "whole"):
+        build(compose(1, "text=title"), source=shop, out=folder)
+    before = live_version(out)
+    build(compose(1), source=shop, out=tmp_path / "whole")
+    real = module.send
+
+    def send(connection, message):
+        for worker in started:
+            if worker.connection is connection and worker.number == 2 and "texts" in message:
+                os.kill(worker.pid, signal.SIGKILL)
+        real(connection, message)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "send", send)
+        match = (
+            r"^worker [12] of 2 \(process \d+\) was killed by signal 9 \(SIGKILL, as when memory runs out\) while it "
+            r"encoded segment 2 of this build; the segments before are stored .* build again.* set runtime\.workers"
+        )
+        with pytest.raises(EnvironmentProblem, match=match):
+            build(compose(2), source=shop, out=out)
+    assert are_gone(started)
+    assert live_version(out) == before
+    assert len(list((out / "versions").iterdir())) == 1
+    assert build(compose(1), source=shop, out=out).encoded == 60 - 16
+    assert store_bytes(out) == store_bytes(tmp_path / "whole")
+
+
+def test_ctrl_c_ends_all_workers_and_leaves_what_is_published(
+    shop: Path, compose: Compose, tmp_path: Path, started: list[module._Worker], monkeypatch: pytest.MonkeyPatch
+):
+    published = build(compose(1, "text=title"), source=shop, out=tmp_path / "out").version
+    monkeypatch.setattr(module, "CHILD", ("-c", "import time; time.sleep(600)"))
+    monkeypatch.setattr(module, "wait", lambda _: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        build(compose(2), source=shop, out=tmp_path / "out")
+    assert len(started) == 2
+    assert are_gone(started)
+    assert live_version(tmp_path / "out")[0] == published
+
+
+def test_a_product_that_has_no_vector_is_named_as_in_one_process(
+    shop: Path, compose: Compose, tmp_path: Path, tiny_model_folder: Path, started: list[module._Worker]
+):
+    model = poisoned(tmp_path / "model", tiny_model_folder, "sofa")
+    found = []
+    for count in (1, 2):
+        with pytest.raises(VectorError) as caught:
+            build(compose(count, f"encoder.model='{model}'"), source=shop, out=tmp_path / f"out{count}")
+        found.append((str(caught.value), caught.value.names, caught.value.positions))
+    assert found[0] == found[1]
+    assert found[0][1] == ("0045", "0046", "0047")
+    assert store_bytes(tmp_path / "out1") == store_bytes(tmp_path / "out2")
+    assert are_gone(started)
+
+
+def test_a_worker_that_cannot_open_the_encoder_says_why(
+    shop: Path, compose: Compose, tmp_path: Path, started: list[module._Worker], monkeypatch: pytest.MonkeyPatch
+):
+    real = module.write_runtime
+    monkeypatch.setattr(module, "write_runtime", lambda runtime: {**real(runtime), "device": "cuda"})
+    with pytest.raises(EnvironmentProblem, match=r"runtime\.device=cuda, but there is no CUDA device"):
+        build(compose(2), source=shop, out=tmp_path / "out")
+    assert are_gone(started)
+
+
+def test_an_interpreter_that_does_not_start_is_an_error(
+    shop: Path, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "CHILD", ("-c", "raise SystemExit('no such thing')"))
+    with pytest.raises(EnvironmentProblem, match=r"ended with 1 \(no such thing\) while it opened the encoder"):
+        build(compose(2), source=shop, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("start", [build, plan])
+def test_absent_devices_are_an_error_before_anything_is_written(
+    start, shop: Path, build_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    config = build_config("runtime.devices=[cuda:0,cuda:1]")
+    match = r"runtime\.devices names cuda:1, but torch .* sees these CUDA devices: cuda:0; set runtime\.devices to"
+    with pytest.raises(EnvironmentProblem, match=match):
+        start(config, source=shop, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_cuda_no_device_is_there(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(EnvironmentProblem, match=r"names cuda:0, but .* sees these CUDA devices: none"):
+        require_devices(RuntimeConfig(devices=["cuda:0"]))
+    require_devices(RuntimeConfig(workers=2))
+
+
+@pytest.mark.parametrize(
+    ("listed", "device", "seen"),
+    [({}, "cuda:1", "1"), ({"CUDA_VISIBLE_DEVICES": "3, 5"}, "cuda:1", "5"), ({"CUDA_VISIBLE_DEVICES": "3"}, "", "3")],
+)
+def test_a_worker_sees_its_own_device_and_its_share_of_threads(listed: dict[str, str], device: str, seen: str):
+    told = environment({"OMP_NUM_THREADS": "8", **listed}, 3, device)
+    assert (told["OMP_NUM_THREADS"], told["RAYON_NUM_THREADS"], told["CUDA_VISIBLE_DEVICES"]) == ("3", "3", seen)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        ({"workers": -1}, r"runtime\.workers must be 0 or more, got -1"),
+        ({"devices": ["cuda"]}, r"must name CUDA devices once each, as cuda:0, got \['cuda'\]"),
+        ({"devices": ["cuda:0", "cuda:0"]}, r"once each, as cuda:0, got \['cuda:0', 'cuda:0'\]"),
+        ({"devices": ["cuda:0"], "device": "cpu"}, r"encodes on CUDA, got runtime\.device=cpu"),
+        ({"devices": ["cuda:0"], "precision": Precision.int8}, r"and runtime\.precision=int8; set device"),
+        ({"devices": ["cuda:0", "cuda:1"], "workers": 1}, r"workers=1 leaves some of 2 runtime\.devices idle"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(wrong: dict, match: str):
+    with pytest.raises(ValueError, match=match):
+        RuntimeConfig(**wrong)
+    assert replace(RuntimeConfig(), workers=2, devices=["cuda:1"]).workers == 2
