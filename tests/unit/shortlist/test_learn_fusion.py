@@ -90,7 +90,7 @@ def test_a_recipe_goes_on_with_the_learned_fusion_and_says_how_to_build_with_it(
     config = load_config(TrainConfig, ["steps=[fusion]"])
     path = tmp_path / "fusion.json"
     path.write_text(json.dumps({"kind": "convex", "dense": 0.7, "lexical": 0.3, "source_depth": 500}))
-    bench = Bench(config=config, ground=None, out=tmp_path)
+    bench = Bench(config=config, ground=None, out=tmp_path, vectors=tmp_path / "vectors")
     assert bench.fusion == config.fusion
     bench.artefacts["fusion"] = path
     assert bench.fusion == ConvexConfig(dense=0.7, lexical=0.3, source_depth=500)
