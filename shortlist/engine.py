@@ -167,10 +167,12 @@ class SearchEngine(Serving):
         """Return the display fields of a product.
 
         Raises:
-            KeyError: No such product.
+            KeyError: No such product; with the id, or with what kind of thing came in place of a text.
         """
         products = self._generation.products
-        if not isinstance(product_id, str) or product_id not in products:
+        if not isinstance(product_id, str):  # not the thing itself: a number may have more digits than Python prints
+            raise KeyError(f"a product_id is a string, got {type(product_id).__name__}")
+        if product_id not in products:
             raise KeyError(product_id)
         return products.get(products.row_of(product_id))
 

@@ -1,13 +1,13 @@
 """Progress of long work on stderr: rate and time left, shown once it has taken two seconds; and lines of narration."""
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from retrieval.bars import bar
 
 
-@contextmanager
+@contextlib.contextmanager
 def progress(label: str, total: int, *, unit: str) -> Iterator[Callable[[int], None]]:
     """Show a bar while the block runs.
 
@@ -28,5 +28,6 @@ def progress(label: str, total: int, *, unit: str) -> Iterator[Callable[[int], N
 
 
 def say(message: str) -> None:
-    """Print one line of narration on stderr."""
-    print(message, file=sys.stderr, flush=True)  # noqa: T201 - narration is what this function is for
+    """Print one line of narration on stderr; where that cannot be written (a full disk), the work goes on without."""
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr, flush=True)  # noqa: T201 - narration is what this function is for

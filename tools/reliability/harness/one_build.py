@@ -4,6 +4,7 @@ Prints, as JSON, how often each call of the seam was made, or the error that end
 """
 
 import json
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -29,7 +30,11 @@ def main(model: Path, shop: Path, out: Path) -> None:
             outcome = {"version": build(build_config(model), source=shop, out=out).version, "calls": calls}
     except ShortlistError as error:
         outcome = {"error": type(error).__name__, "message": str(error)}
-    print(json.dumps(outcome))
+    line = f"{json.dumps(outcome)}\n".encode()
+    try:
+        os.write(sys.stdout.fileno(), line)  # unbuffered, so that a write that failed leaves nothing behind
+    except OSError:  # the one call that was made to fail was this one, which is not the build's
+        os.write(sys.stdout.fileno(), line)
 
 
 if __name__ == "__main__":
