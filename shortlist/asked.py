@@ -4,7 +4,7 @@ Arguments that no bundle could make right are ``TypeError`` and ``ValueError``, 
 ``InvalidQuery``.
 """
 
-import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -43,7 +43,7 @@ def require_deadline(deadline_ms: object) -> None:
         return
     if isinstance(deadline_ms, bool) or not isinstance(deadline_ms, int | float):
         raise TypeError(f"deadline_ms must be a number of milliseconds, got {shown(deadline_ms)}")
-    if not 0 <= deadline_ms < math.inf:
+    if not 0 <= deadline_ms <= sys.float_info.max:  # a whole number may be larger than any float
         raise ValueError(
             f"deadline_ms must be finite and at least 0, got {shown(deadline_ms)}; leave it out for no deadline"
         )

@@ -60,6 +60,7 @@ def test_deadlines_are_finite_and_not_negative(deadline_ms):
         (math.nan, ValueError, "at least 0, got nan"),
         (math.inf, ValueError, "must be finite and at least 0, got inf"),
         (-math.inf, ValueError, "at least 0, got -inf"),
+        pytest.param(10**5_000, ValueError, "must be finite and at least 0, got ", id="5,000 digits"),
         ("50", TypeError, r"deadline_ms must be a number of milliseconds, got '50' \(str\)"),
         (True, TypeError, "must be a number of milliseconds, got True"),
         ([50], TypeError, r"must be a number of milliseconds, got \[50\] \(list\)"),
