@@ -124,7 +124,11 @@ def test_ctrl_c_ends_all_workers_and_leaves_what_is_published(
 ):
     published = build(compose(1, "text=title"), source=shop, out=tmp_path / "out").version
     monkeypatch.setattr(module, "CHILD", ("-c", "import time; time.sleep(600)"))
-    monkeypatch.setattr(module, "wait", lambda _: signal.raise_signal(signal.SIGINT))
+
+    def interrupted(_: object) -> None:  # what Python makes of SIGINT; the signal itself is for a process of its own
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build(compose(2), source=shop, out=tmp_path / "out")
     assert len(started) == 2
