@@ -137,8 +137,8 @@ STORAGE: tuple[Mutation, ...] = (
     Mutation(
         "that a resumed build cuts its segments as it would have",
         "shortlist/building/job.py",
-        "segment_texts=size)",
-        "segment_texts=size + store.count)",
+        "segment_texts=self.config.segment_texts,\n            runtime",
+        "segment_texts=self.config.segment_texts + store.count,\n            runtime",
         KILL,
     ),
     Mutation(
