@@ -11,7 +11,9 @@ import torch
 from indexing.errors import ArtifactCorrupt, ConfigError
 from indexing.forks import claim_threads
 from rerank.config import CrossEncoderConfig
-from rerank.folder import ADVICE, check_cross_encoder_folder, stored_weight
+from rerank.corrected import fusion_of
+from rerank.final import FinalFusion
+from rerank.folder import ADVICE, check_cross_encoder_folder
 from rerank.fusion import FloatVector
 from rerank.model import first_layers, layer_stack, load_cross_encoder
 from rerank.pairs import EncodedPair, Pair, PairTokenizer, features
@@ -42,7 +44,7 @@ class CrossEncoderReranker:
         model: "CrossEncoder",
         *,
         folder: Path,
-        weight: float,
+        fusion: FinalFusion,
         max_tokens: int = 0,
         device: str = "cpu",
         precision: Precision = Precision.fp32,
@@ -61,7 +63,7 @@ class CrossEncoderReranker:
         _require_one_output(model, folder)
         self.model = model.to(device).eval()
         self.folder = folder
-        self.weight = weight
+        self.fusion = fusion
         self.tokenizer = PairTokenizer(
             model.tokenizer.backend_tokenizer, max_tokens=_longest(model, max_tokens, folder)
         )
@@ -86,14 +88,14 @@ class CrossEncoderReranker:
         claim_threads()
         folder = model_folder(config.model)
         check_cross_encoder_folder(folder)
-        weight = config.weight if config.weight >= 0 else stored_weight(folder)
+        fusion = fusion_of(config, folder)
         device = choose_device(runtime)
         choose_backend(runtime, device)  # what is not there is said before a model is loaded for nothing
         set_threads(runtime)
         return cls(
             load_cross_encoder(folder),
             folder=folder,
-            weight=weight,
+            fusion=fusion,
             max_tokens=config.max_tokens,
             device=device,
             precision=runtime.precision,
@@ -133,7 +135,7 @@ class CrossEncoderReranker:
         other = CrossEncoderReranker(
             first_layers(self.model, layers) if layers else self.model,
             folder=self.folder,
-            weight=self.weight,
+            fusion=self.fusion,
             max_tokens=self.tokenizer.max_tokens,
             device=self._device,
             precision=precision or self.lane.precision,

@@ -15,9 +15,8 @@ import numpy as np
 
 from indexing.types import FloatVector
 from rerank.cost import BatchCost
-from rerank.fusion import Doubles
+from rerank.final import Mix
 from rerank.reranker import Reranker
-from rerank.settling import is_settled
 from rerank.stepping import Steps, steps_of
 
 ROOM = 10.0
@@ -91,7 +90,7 @@ def score_until(
     query: str,
     texts: Callable[[int, int], Sequence[str]],
     *,
-    first: Doubles,
+    mix: Mix,
     k: int,
 ) -> Seen:
     """Score candidates in their order until the deadline, until all are scored, or until the first ``k`` are settled.
@@ -100,14 +99,14 @@ def score_until(
 
     Args:
         deadline: When to be done.
-        reranker: Scores the texts; its weight is above 0.
+        reranker: Scores the texts.
         cost: Of its batches, refined with each of them.
         query: Normalised query.
         texts: Returns the candidates' texts from one place up to another, the latter not included.
-        first: The candidates' first-stage scores, standardised over them, best first, float [n].
+        mix: Of the n candidates: made ready on the way, and asked whether the answer is settled.
         k: Places of the answer.
     """
-    return _Run(deadline, steps_of(reranker), cost, query, texts, first, k, reranker.weight).run(reranker)
+    return _Run(deadline, steps_of(reranker), cost, query, texts, mix, k).run(reranker)
 
 
 @dataclass(slots=True)
@@ -117,40 +116,40 @@ class _Run:
     cost: BatchCost
     query: str
     texts: Callable[[int, int], Sequence[str]]
-    first: Doubles
+    mix: Mix
     k: int
-    weight: float
     ready: list[tuple[str, Any]] = field(default_factory=list)  # text and prepared pair, not scored yet
     scores: list[float] = field(default_factory=list)
     known: dict[str, float] = field(default_factory=dict)  # equal texts in batches of other widths would differ
     batches: int = 0
 
     def run(self, reranker: Reranker) -> Seen:
-        n = len(self.first)
+        n = self.mix.count
         if self.deadline.left_ms() <= self.cost.predict_ms(1):  # not even one token
             return self._seen(settled=False)
+        self.mix.prepare()
         self._make_ready()
         ample_ms = ROOM * self._whole_ms()
         with self._lane(ample_ms) as is_ours:
             if is_ours:
                 return _all_at_once(reranker, self.query, self.texts(0, n))
         while len(self.scores) < n:
-            settled = is_settled(self.first, np.array(self.scores), weight=self.weight, k=self.k)
+            settled = self.mix.is_settled(np.array(self.scores), k=self.k)
             if settled or not self._step():
                 return self._seen(settled=settled)
         return self._seen(settled=False)
 
     def _seen(self, *, settled: bool) -> Seen:
-        return Seen(np.array(self.scores, dtype=np.float32), len(self.first), settled, self.batches)
+        return Seen(np.array(self.scores, dtype=np.float32), self.mix.count, settled, self.batches)
 
     def _make_ready(self) -> None:
         begin = len(self.scores) + len(self.ready)
-        texts = list(self.texts(begin, min(begin + LOOKAHEAD, len(self.first))))
+        texts = list(self.texts(begin, min(begin + LOOKAHEAD, self.mix.count)))
         self.ready += zip(texts, self.steps.prepare(self.query, texts), strict=True)
 
     def _whole_ms(self) -> float:
         """What all of them would take, by the tokens of those that are ready."""
-        tokens = self.steps.tokens([pair for _, pair in self.ready]) * len(self.first) / max(1, len(self.ready))
+        tokens = self.steps.tokens([pair for _, pair in self.ready]) * self.mix.count / max(1, len(self.ready))
         return self.cost.predict_ms(tokens)
 
     def _step(self) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from indexing.errors import ArtifactCorrupt
 from rerank.config import CrossEncoderConfig
-from rerank.folder import check_cross_encoder_folder, stored_weight
+from rerank.corrected import fusion_of
+from rerank.folder import check_cross_encoder_folder
 from rerank.pairs import MAX_PRODUCT_CHARS
 from retrieval.fingerprint import Fingerprint, network_settings, tokenizer_digest, weights_digest
 from retrieval.models import ModelModule, check_model_folder, read_optional_json
@@ -26,13 +27,12 @@ def reranker_fingerprint(folder: Path, config: CrossEncoderConfig) -> Fingerprin
     Raises:
         ConfigError: When the folder is no usable cross-encoder, or stores no weight when the stored one is asked for.
         ArtifactUntrusted: When it holds what can run code.
-        ArtifactCorrupt: When one of its JSON files does not parse.
+        ArtifactCorrupt, ArtifactIncompatible: When one of its JSON files does not parse or cannot be used.
     """
     check_cross_encoder_folder(folder)
     modules = check_model_folder(folder)
     transformer = folder / modules[0].folder
     described = " > ".join(describe_module(folder, module) for module in modules)
-    weight = config.weight if config.weight >= 0 else stored_weight(folder)
     return Fingerprint(
         {
             "weights": weights_digest(folder),
@@ -43,7 +43,7 @@ def reranker_fingerprint(folder: Path, config: CrossEncoderConfig) -> Fingerprin
             "activation": _activation(folder),
             "max_tokens": str(config.max_tokens or longest_text(transformer)[0]),
             "max_chars": f"{MAX_QUERY_CHARS} of the query, {MAX_PRODUCT_CHARS} of the product",
-            "final_weight": f"{weight:g}",
+            "final_weight": fusion_of(config, folder).identity,
         }
     )
 

@@ -80,14 +80,28 @@ def partial_scores(first: npt.ArrayLike, cross: npt.ArrayLike, *, weight: float)
         ValueError: If there are more cross-encoder scores than candidates, a score is not finite, or the weight lies
             outside [0, 1].
     """
-    first, cross = np.asarray(first, dtype=np.float64), np.asarray(cross, dtype=np.float64)
-    if len(cross) > len(first):
-        raise ValueError(f"{len(cross)} candidates were scored of {len(first)}")
+    parts = mixed(standardised(first), cross, weight=weight)
+    return (parts["first"] + parts["rerank"]).astype(np.float32)
+
+
+def mixed(known: Doubles, cross: npt.ArrayLike, *, weight: float) -> dict[str, Doubles]:
+    """Return the two summands of `partial_scores`, ``first`` and ``rerank``, each float64 [m].
+
+    Args:
+        known: First-stage scores of all candidates, standardised over them, [n].
+        cross: Cross-encoder scores of the first m of them, [m].
+        weight: The cross-encoder's share, in [0, 1].
+
+    Raises:
+        ValueError: As `partial_scores`.
+    """
+    cross = np.asarray(cross, dtype=np.float64)
+    if len(cross) > len(known):
+        raise ValueError(f"{len(cross)} candidates were scored of {len(known)}")
     if not 0 <= weight <= 1:
         raise ValueError(f"the fusion weight must lie in [0, 1], got {weight}")
-    known = standardised(first)[: len(cross)]
-    mixed = (1 - weight) * known + weight * _standardised(cross, "cross-encoder")
-    return mixed.astype(np.float32)
+    said = _standardised(cross, "cross-encoder")
+    return {"first": (1 - weight) * known[: len(cross)], "rerank": weight * said}
 
 
 def final_order(scores: npt.ArrayLike, product_ids: Sequence[str]) -> IntVector:

@@ -8,20 +8,24 @@ from typing import Protocol
 import numpy as np
 
 from rerank.config import CrossEncoderConfig, RerankerConfig
-from rerank.fusion import FloatVector, final_order, partial_scores
+from rerank.final import Convex, FinalFusion, LookUp
+from rerank.fusion import FloatVector, final_order
 from retrieval.config import RuntimeConfig
 from retrieval.records import Candidate
 
 TAIL_GAP = 1.0
-"""How far below the last reranked candidate the others begin, in standard deviations of the reranked ones' scores."""
+"""How far below the last reranked candidate the others begin; final scores are sums of standardised ones."""
+
+NOTHING: FloatVector = np.empty(0, dtype=np.float32)
+"""Scores of nobody."""
 
 
 class Reranker(Protocol):
-    """Anything that scores texts for a query, with its share in the final fusion."""
+    """Anything that scores texts for a query, with the final fusion that its scores go into."""
 
     @property
-    def weight(self) -> float:
-        """Share of these scores in the final fusion, in [0, 1]; at 0 ``score`` is never called."""
+    def fusion(self) -> FinalFusion:
+        """What makes final scores of these and the first stage's; where it does not ask, ``score`` is never called."""
 
     def score(self, query: str, texts: Sequence[str]) -> FloatVector:
         """Return one finite score per text, float32 [n], higher is better, whatever the other texts are."""
@@ -30,7 +34,7 @@ class Reranker(Protocol):
 class PassThrough:
     """No second stage: the first stage's order stands."""
 
-    weight = 0.0
+    fusion: FinalFusion = Convex(0.0)
 
     def score(self, query: str, texts: Sequence[str]) -> FloatVector:
         """Score every text alike."""
@@ -74,12 +78,18 @@ def open_reranker(config: RerankerConfig, runtime: RuntimeConfig) -> Reranker:
 
 
 def rerank(
-    query: str, candidates: Sequence[Candidate], *, texts: Sequence[str], reranker: Reranker, depth: int
+    query: str,
+    candidates: Sequence[Candidate],
+    *,
+    texts: Sequence[str],
+    reranker: Reranker,
+    depth: int,
+    products: LookUp = list,
 ) -> list[Ranked]:
     """Order a query's candidates by both stages, every one of the first ``depth`` seen by the reranker.
 
-    The slow and obvious way to what `combine` makes of scores that came in another way. A reranker of weight 0 is not
-    asked: order and scores are the first stage's.
+    The slow and obvious way to what `combine` makes of scores that came in another way. A reranker that has no say in
+    the final fusion is not asked: order and scores are the first stage's.
 
     Args:
         query: Normalised query.
@@ -88,6 +98,7 @@ def rerank(
             ignored.
         reranker: Scores the texts.
         depth: How many candidates it sees, at least 1.
+        products: Returns the products of the first ``depth`` candidates, for a final fusion that reads them.
 
     Returns:
         All candidates, best first; empty for none.
@@ -97,15 +108,19 @@ def rerank(
     """
     if len(texts) < (needed := min(depth, len(candidates))):
         raise ValueError(f"reranking {needed} candidates needs as many texts, got {len(texts)}")
-    asked = reranker.weight > 0 and candidates and depth > 0
-    cross = reranker.score(query, texts[:needed]) if asked else np.empty(0, dtype=np.float32)
-    return combine(candidates, cross, weight=reranker.weight, depth=depth)
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1, got {depth}")
+    if not (reranker.fusion.asks and candidates):
+        return combine(candidates, NOTHING, NOTHING)
+    cross = np.asarray(reranker.score(query, texts[:needed]), dtype=np.float32)
+    mix = reranker.fusion.over(query, candidates[:needed], products)
+    return combine(candidates, cross, mix.scores(cross))
 
 
-def combine(candidates: Sequence[Candidate], cross: FloatVector, *, weight: float, depth: int) -> list[Ranked]:
+def combine(candidates: Sequence[Candidate], cross: FloatVector, final: FloatVector) -> list[Ranked]:
     """Order a query's candidates by both stages, of which the second has seen the first few.
 
-    Those that it has seen get `partial_scores`; equal ones are ordered by product_id. The others, which it has not seen
+    Those that it has seen have final scores; equal ones are ordered by product_id. The others, which it has not seen
     for the deadline or because they lie beyond ``depth``, keep the first stage's order and follow: their scores are
     shifted down so that the first of them lies at least ``TAIL_GAP`` below the last reranked one. Nothing is guessed
     about them. Pairs are scored in the first stage's order, so whoever was not seen has less to say for himself than
@@ -113,30 +128,26 @@ def combine(candidates: Sequence[Candidate], cross: FloatVector, *, weight: floa
 
     Args:
         candidates: Best first, as the retriever returns them.
-        cross: Scores of the first m of them, float32 [m]; none leaves the first stage's order and scores.
-        weight: The cross-encoder's share.
-        depth: How many candidates it was to see, at least 1; those are the ones that scores are standardised over.
+        cross: Cross-encoder scores of the first m of them, float32 [m]; none leaves the first stage's order and scores.
+        final: What the final fusion makes of them, float32 [m].
 
     Returns:
         All candidates, best first; empty for none.
 
     Raises:
-        ValueError: If ``depth`` < 1, there are more scores than that, or the candidates are not best first.
+        ValueError: If there are not as many of both scores, or the candidates are not best first.
     """
-    _check(candidates, depth)
+    _check(candidates)
     if not len(cross):
         return [_ranked(candidate, candidate.score) for candidate in candidates]
     seen, tail = candidates[: len(cross)], candidates[len(cross) :]
-    scores = partial_scores([candidate.score for candidate in candidates[:depth]], cross, weight=weight)
-    order = final_order(scores, [candidate.product_id for candidate in seen])
-    ranked = [_ranked(seen[i], float(scores[i]), rerank=float(cross[i])) for i in order]
+    order = final_order(final, [candidate.product_id for candidate in seen])
+    ranked = [_ranked(seen[i], float(final[i]), rerank=float(cross[i])) for i in order]
     shift = ranked[-1].score - TAIL_GAP - seen[-1].score
     return ranked + [_ranked(candidate, candidate.score + shift) for candidate in tail]
 
 
-def _check(candidates: Sequence[Candidate], depth: int) -> None:
-    if depth < 1:
-        raise ValueError(f"depth must be at least 1, got {depth}")
+def _check(candidates: Sequence[Candidate]) -> None:
     for above, below in itertools.pairwise(candidates):
         if below.score > above.score:
             raise ValueError(

@@ -19,6 +19,7 @@ from rerank.confidence import ConfidenceReport
 from rerank.config import CrossEncoderConfig, CrossEncoderTrainerConfig
 from rerank.cross_encoder import CrossEncoderReranker
 from rerank.examples import Example, choose_examples, usable_grades, with_candidates
+from rerank.final import Convex
 from rerank.fitting import Fit, fit, plan
 from rerank.folder import FUSION_FILE
 from rerank.fusion import FloatVector, HeldOutQuery, WeightChoice, best_weight
@@ -205,7 +206,7 @@ class _Session:
         self._scorer = CrossEncoderReranker(
             self.model,
             folder=base,
-            weight=0.0,
+            fusion=Convex(0.0),
             max_tokens=config.max_tokens,
             device=self._device,
             precision=self.precision,

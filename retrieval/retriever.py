@@ -317,7 +317,7 @@ class Retriever:
         else:
             rows, scores = fuse(self._fusion, lists, tie_rank=self._products.tie_rank, depth=depth)
         product_ids = self._products.product_id
-        sources = _scores_of(rows, lists)
+        sources = scores_of(rows, lists)
         ranked = zip(rows.tolist(), scores.tolist(), sources, strict=True)
         return tuple(
             Candidate(product_id=product_ids(row), row=row, score=score, rank=rank, sources=found)
@@ -325,7 +325,7 @@ class Retriever:
         )
 
 
-def _scores_of(rows: IntVector, lists: Mapping[str, Ranked]) -> list[dict[str, float]]:
+def scores_of(rows: IntVector, lists: Mapping[str, Ranked]) -> list[dict[str, float]]:
     """Return the score that every source gave to each of these rows (int64 [m]); those that did not return it lack."""
     found: list[dict[str, float]] = [{} for _ in range(len(rows))]
     for name, (returned, scores) in lists.items():

@@ -334,6 +334,9 @@ class TrainConfig:
         steps: What is done, in this order.
         variants: Attribute or kept column that names the variant group of a product; empty where there is none.
         tune_share: Share of the ``train`` queries that stop and choose, where the source has no ``test`` split.
+        fuse_share: Share of the queries learned from that step ``final_fusion`` keeps for itself, because what a model
+            says of queries that it learned from tells nothing of how far it can be trusted.
+        popularity: Attribute or kept column whose number tells step ``final_fusion`` how popular a product is.
         seeds: Further seeds that the whole recipe is run with, to say how much of a figure is chance.
     """
 
@@ -355,6 +358,8 @@ class TrainConfig:
     steps: list[str] = field(default_factory=list)
     variants: str = ""
     tune_share: float = 0.1
+    fuse_share: float = 0.15
+    popularity: str = ""
     seeds: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -369,8 +374,12 @@ class TrainConfig:
             raise ValueError(f"steps must name each step once, got {list(self.steps)}")
         if self.depth < 1 or self.student_layers < 1:
             raise ValueError(f"depth and student_layers must be at least 1, got {self.depth}, {self.student_layers}")
-        if not 0 < self.tune_share < 1:
-            raise ValueError(f"tune_share must be in (0, 1), got {self.tune_share}")
+        if not (0 < self.tune_share < 1 and 0 < self.fuse_share < 1):
+            shares = f"{self.tune_share} and {self.fuse_share}"
+            raise ValueError(f"tune_share and fuse_share must be in (0, 1), got {shares}")
+        both = {"final_fusion", "confidence"} <= set(self.steps)
+        if both and self.steps.index("confidence") < self.steps.index("final_fusion"):
+            raise ValueError("steps must name confidence after final_fusion, whose order is what it judges")
 
 
 @dataclass(kw_only=True, slots=True)

@@ -16,17 +16,17 @@ from rerank.answer import LOOKED_AT, Shown
 from rerank.confidence import AnswerCheck, Confidence
 from rerank.cost import BatchCost
 from rerank.deadline import Deadline, Seen, score_all, score_until
-from rerank.fusion import standardised
-from rerank.reranker import PassThrough, Ranked, Reranker, combine
+from rerank.final import Mix
+from rerank.reranker import NOTHING, PassThrough, Ranked, Reranker, combine
 from retrieval.products import Products
 from retrieval.query_lane import QueryLane
+from retrieval.records import Candidate
 from retrieval.retriever import Recall, Retriever
 from retrieval.text import TextTemplate
 from shortlist.bundle import Bundle
 from shortlist.living.state import Living
 
 BOTH_SOURCES = ("dense", "lexical")
-NOTHING = np.empty(0, dtype=np.float32)
 
 Filters = Sequence[Any]
 """As ``pyarrow.parquet.filters_to_expression`` takes them: tuples are ANDed, lists of tuples ORed."""
@@ -191,7 +191,7 @@ class Generation:
         """
         second: Reranker = self.reranker if reranking else PassThrough()
         # The first k are the same whatever follows, so nobody needs the rest where no second stage does.
-        kept = recall_depth if second.weight > 0 or kept is None else min(max(kept, LOOKED_AT), recall_depth)
+        kept = recall_depth if second.fusion.asks or kept is None else min(max(kept, LOOKED_AT), recall_depth)
         recalls = self.retriever.retrieve(texts, depth=recall_depth, kept=kept, sources=sources, eligible=eligible)
         rankings = [
             self._finish(text, recall, second, rerank_depth, deadline=deadline, k=k or recall_depth)
@@ -205,11 +205,13 @@ class Generation:
         self, text: str, recall: Recall, second: Reranker, depth: int, *, deadline: Deadline | None, k: int
     ) -> Ranking:
         candidates, timings = recall.candidates, dict(recall.timings_ms)
-        if second.weight == 0 or not candidates:
-            return Ranking(tuple(combine(candidates, NOTHING, weight=0.0, depth=depth)), timings)
+        if not (second.fusion.asks and candidates):
+            return Ranking(tuple(combine(candidates, NOTHING, NOTHING)), timings)
         start = time.perf_counter()
-        seen = self._seen(text, recall, second, min(depth, len(candidates)), deadline=deadline, k=k)
-        ranked = combine(candidates, seen.scores, weight=second.weight, depth=depth)
+        mix = self.mix(text, candidates[:depth], second)
+        seen = self._seen(text, recall, second, mix, deadline=deadline, k=k)
+        final = mix.scores(seen.scores) if len(seen.scores) else NOTHING
+        ranked = combine(candidates, seen.scores, final)
         if seen.batches:
             timings["rerank"] = (time.perf_counter() - start) * 1000
         return Ranking(
@@ -235,19 +237,24 @@ class Generation:
         return [Shown(found.stages, self.template.render(self.products.get(found.row))) for found in first]
 
     def _seen(
-        self, text: str, recall: Recall, second: Reranker, count: int, *, deadline: Deadline | None, k: int
+        self, text: str, recall: Recall, second: Reranker, mix: Mix, *, deadline: Deadline | None, k: int
     ) -> Seen:
         if deadline is None:
-            return score_all(second, self.cost, text, self.texts(recall, count))
+            return score_all(second, self.cost, text, self.texts(recall, mix.count))
         return score_until(
             deadline,
             second,
             self.cost,
             text,
             lambda first, end: self.texts(recall, end, first=first),
-            first=standardised([candidate.score for candidate in recall.candidates[:count]]),
-            k=min(k, count),
+            mix=mix,
+            k=min(k, mix.count),
         )
+
+    def mix(self, text: str, candidates: Sequence[Candidate], second: Reranker) -> Mix:
+        """Return a query's candidates, best first, as the final fusion of a second stage takes them up."""
+        products = self.products
+        return second.fusion.over(text, candidates, lambda: [products.get(candidate.row) for candidate in candidates])
 
     def texts(self, recall: Recall, count: int, *, first: int = 0) -> list[str]:
         """Return the texts of the candidates from place ``first`` up to ``count``, as the cross-encoder reads them."""

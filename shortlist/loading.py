@@ -253,7 +253,7 @@ def _cost(reranker: Reranker, products: ProductTable, template: TextTemplate, be
     """
     if beside is not None and reranker is beside.reranker:
         return beside.cost
-    if reranker.weight == 0 or not products.count:
+    if not reranker.fusion.asks or not products.count:
         return BatchCost(0.0, 1.0)  # never asked
     step = max(1, products.count // CALIBRATION_TEXTS)
     texts = [template.render(products.get(row)) for row in range(0, products.count, step)[:CALIBRATION_TEXTS]]

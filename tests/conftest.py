@@ -18,6 +18,7 @@ import hypothesis
 import numpy as np
 import pytest
 
+from rerank.final import Convex
 from retrieval.records import Judgment, Product, Query
 
 # Generated cases may be slow on a busy machine, which is not a defect; CI draws the same cases each time.
@@ -301,6 +302,11 @@ class WordReranker:
 
     worth: Mapping[str, float]
     weight: float = 0.5
+
+    @property
+    def fusion(self) -> Convex:
+        """Of that weight."""
+        return Convex(self.weight)
 
     def score(self, query: str, texts: Sequence[str]) -> np.ndarray:
         """Return float32 [n]."""

@@ -40,6 +40,7 @@ def explain(generation: Generation, question: Question, product_id: str) -> Expl
         rank=walked.rank,
         stages=walked.stages,
         conditions=walked.conditions,
+        parts=walked.parts,
         words=reasons.words,
         cosine=reasons.cosine,
         passages=reasons.passages,

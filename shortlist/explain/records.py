@@ -114,6 +114,8 @@ class Explanation:
             no candidate.
         stages: All stages, in order.
         conditions: The filter held against the product: an OR of ANDs; empty without a filter.
+        parts: What adds up to its final score: ``first`` (first stage) and ``rerank`` (cross-encoder), standardised and
+            weighed, and what learned trees add for each feature; empty when the cross-encoder did not see it.
         words: What each word of the query adds to its BM25 score, the most first.
         cosine: Of its whole text to the query; ``None`` when the dense source is not asked.
         passages: Its fields and sentences, the nearest to the query first; empty where nothing can encode them.
@@ -134,6 +136,7 @@ class Explanation:
     rank: int | None
     stages: tuple[Stage, ...]
     conditions: tuple[tuple[Condition, ...], ...] = ()
+    parts: Mapping[str, float] = field(default_factory=dict)
     words: tuple[WordShare, ...] = ()
     cosine: float | None = None
     passages: tuple[Passage, ...] = ()

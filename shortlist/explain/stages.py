@@ -4,8 +4,8 @@ Nothing here ranks by rules of its own: the answer is `Generation.rank`'s, what 
 `Retriever.trace`'s, and what would have been otherwise is the same generation asked again with one thing changed.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -94,6 +94,7 @@ class Walk:
         dense: Score of every row, float32 [n]; ``None`` when the dense source is not asked.
         conditions: The filter held against the product.
         otherwise: What would have become of it without the stage that lost it, where that can be told.
+        parts: What adds up to its final score, by name; empty where the cross-encoder did not see it.
     """
 
     verdict: Verdict
@@ -104,6 +105,7 @@ class Walk:
     dense: FloatVector | None = None
     conditions: tuple[tuple[Condition, ...], ...] = ()
     otherwise: Otherwise | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 def walk(generation: Generation, question: Question, row: int) -> Walk:
@@ -130,7 +132,8 @@ def walk(generation: Generation, question: Question, row: int) -> Walk:
         _answer_stage(ranking, question.k, rank),
     )
     verdict, otherwise = _verdict(generation, question, stages, row, ranking, rank)
-    return Walk(verdict, stages, ranking, rank, trace, dense, conditions, otherwise)
+    parts = _parts(generation, question, trace, ranking, row)
+    return Walk(verdict, stages, ranking, rank, trace, dense, conditions, otherwise, parts)
 
 
 # --- stages -----------------------------------------------------------------------------------------------------------
@@ -220,7 +223,7 @@ def _rerank_stage(generation: Generation, question: Question, ranking: Ranking, 
     reranker = generation.reranker
     if isinstance(reranker, PassThrough):
         return Stage("rerank", Outcome.skipped, note="no reranker loaded")
-    if reranker.weight == 0:
+    if not reranker.fusion.asks:
         return Stage("rerank", Outcome.skipped, note="weighs 0 in the final fusion")
     if not question.rerank:
         return Stage("rerank", Outcome.skipped, note="not asked for")
@@ -242,6 +245,17 @@ def _rerank_stage(generation: Generation, question: Question, ranking: Ranking, 
         score=score,
         note="by this score alone, had it come so far",
     )
+
+
+def _parts(generation: Generation, question: Question, trace: Trace, ranking: Ranking, row: int) -> Mapping[str, float]:
+    """Take the final score of a product apart, as the final fusion puts it together."""
+    said = {ranked.row: ranked.stages["rerank"] for ranked in ranking.ranked if "rerank" in ranked.stages}
+    candidates = trace.fused[: question.depth]
+    seen = [candidate.row for candidate in candidates[: len(said)]]
+    if row not in said or set(seen) != said.keys():
+        return {}
+    parts = generation.mix(question.text, candidates, generation.reranker).parts([said[one] for one in seen])
+    return {name: float(values[seen.index(row)]) for name, values in parts.items()}
 
 
 def _unseen(ranking: Ranking) -> str:

@@ -12,6 +12,7 @@ WENT = {Outcome.passed: "passed", Outcome.lost: "LOST"}
 
 WORDS_SHOWN = 6
 PASSAGES_SHOWN = 3
+PARTS_SHOWN = 8
 TWINS_SHOWN = 5
 PASSAGE_CHARS = 90
 SMALL_EFFECT = 0.05
@@ -66,6 +67,9 @@ def _number(value: float | None) -> str:
 def _reasons(explanation: Explanation) -> Iterator[str]:
     for condition in (part for group in explanation.conditions for part in group):
         yield f"  filter    {condition_text(condition)}: {'holds' if condition.holds else 'does not hold'}"
+    if explanation.parts:
+        most = sorted(explanation.parts.items(), key=lambda part: -abs(part[1]))[:PARTS_SHOWN]
+        yield f"  final     {', '.join(f'{name} {value:+.2f}' for name, value in most if value)}"
     if explanation.words:
         yield f"  words     {_words(explanation)}"
     for place, passage in enumerate(explanation.passages[:PASSAGES_SHOWN]):

@@ -15,6 +15,7 @@ from indexing import storage
 from indexing.errors import ConfigError
 from rerank.confidence import CONFIDENCE_FILE, ConfidenceReport
 from rerank.config import CrossEncoderConfig
+from rerank.corrected import TREES_FILE
 from rerank.folder import FUSION_FILE
 from rerank.fusion import HeldOutQuery, WeightChoice, best_weight
 from rerank.reranker import Reranker, open_reranker
@@ -38,7 +39,8 @@ class CalibrationReport:
     """What was chosen and learned.
 
     Attributes:
-        weight_before: Of the cross-encoder in the bundle, as it was configured or stored.
+        weight_before: Of the cross-encoder in the bundle, as it was configured or stored. Learned trees that went with
+            it are left out: what they learned from has changed.
         choice: The weight now, and its evidence.
         confidence: What was learned of how far answers can be trusted.
     """
@@ -87,7 +89,7 @@ def run_calibrate(
     staging = out.with_name(f".{out.name}.{os.getpid()}.staging")
     try:
         copy_folder(folder, staging)
-        for name in (FUSION_FILE, CONFIDENCE_FILE):
+        for name in (FUSION_FILE, TREES_FILE, CONFIDENCE_FILE):
             if (staging / name).is_file():
                 storage.remove_file(staging / name)
         storage.write_json(staging / FUSION_FILE, choice.record())
@@ -106,7 +108,7 @@ def run_calibrate(
         storage.publish_folder(staging, out)
     finally:
         storage.remove_folder(staging)
-    stated = float(opened.manifest.reranker_fingerprint["final_weight"])
+    stated = float(opened.manifest.reranker_fingerprint["final_weight"].split()[0])
     return CalibrationReport(weight_before=stated, choice=choice, confidence=confidence)
 
 

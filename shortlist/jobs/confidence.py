@@ -144,7 +144,7 @@ class Remembering:
     """A reranker that scores no pair twice: the answers to a query with and without its products are nearly the same.
 
     Attributes:
-        weight: Of the reranker behind it.
+        fusion: Of the reranker behind it.
     """
 
     def __init__(self, reranker: Reranker) -> None:
@@ -152,7 +152,7 @@ class Remembering:
         self._reranker = reranker
         self._query = ""
         self._known: dict[str, float] = {}
-        self.weight = reranker.weight
+        self.fusion = reranker.fusion
 
     def score(self, query: str, texts: Sequence[str]) -> FloatVector:
         """Return one score per text, float32 [n]."""
@@ -183,7 +183,7 @@ class _Found:
         for least in (None, self.good, 1):
             eligible = None if least is None else self._without(grades, least)
             for reranking in (True, False):
-                if reranking and self.generation.reranker.weight == 0:
+                if reranking and not self.generation.reranker.fusion.asks:
                     continue
                 ranking = self.generation.rank(
                     [text], recall_depth=self.depth, rerank_depth=self.depth, eligible=eligible, reranking=reranking

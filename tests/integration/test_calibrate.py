@@ -9,6 +9,7 @@ import pytest
 from indexing.errors import ConfigError, StorageError
 from rerank.confidence import read_confidence
 from rerank.config import CrossEncoderConfig
+from rerank.final import Convex
 from rerank.fusion import best_weight
 from rerank.reranker import open_reranker
 from retrieval.config import RuntimeConfig
@@ -63,7 +64,7 @@ def test_weight_and_confidence_come_from_the_dev_queries_alone_and_the_network_s
     before = next(reranked.glob(f"versions/*/reranker/{weights}"))
     assert (tmp_path / "new" / weights).read_bytes() == before.read_bytes()
     opened = open_reranker(CrossEncoderConfig(model=str(tmp_path / "new")), RuntimeConfig(device="cpu", threads=1))
-    assert opened.weight == report.choice.weight
+    assert opened.fusion == Convex(report.choice.weight)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 

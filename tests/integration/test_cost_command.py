@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rerank.final import Convex
 from retrieval.config import Precision, RuntimeConfig
 from retrieval.records import Query
 from shortlist.bundle import open_bundle
@@ -176,7 +177,7 @@ def test_precision_reaches_the_query_tower(bench: Bench):
 
 def test_a_reranker_that_weighs_nothing_is_left_out_aloud(bench: Bench, reranked: Path):
     generation = load_generation(open_bundle(reranked), runtime=RuntimeConfig(device="cpu", threads=1))
-    generation.reranker.weight = 0.0
+    generation.reranker.fusion = Convex(0.0)
     sweep = CostSweepConfig(precisions=[Precision.fp32])
     found, skipped = every_way(sweep, list(System), generation, [bench.own], depth=20)
     assert [way.name for way in found] == ["bm25", "dense flat fp32", "hybrid flat fp32"]

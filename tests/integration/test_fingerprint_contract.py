@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from indexing.errors import FingerprintMismatch
+from rerank.final import Convex
 from retrieval.config import Precision, RuntimeConfig
 from shortlist import SearchEngine
 from shortlist.building.job import build
@@ -201,13 +202,13 @@ def test_another_precision_is_accepted_within_the_bundle_s_tolerance_and_refused
 def test_a_cross_encoder_in_another_precision_is_held_to_the_bundle_s_spread(reranked: Path, tmp_path: Path):
     root = Path(shutil.copytree(reranked, tmp_path / "bundle"))
     halved = RuntimeConfig(device="cpu", threads=1, precision=Precision.bf16)
-    assert load_generation(open_bundle(root), runtime=halved).reranker.weight == 0.5
+    assert load_generation(open_bundle(root), runtime=halved).reranker.fusion == Convex(0.5)
 
     def tighten(draft) -> None:
         draft.change_manifest(lambda manifest: manifest["canary"].update(spread=0.001))
 
     with offered(root, BadCandidate("tight", "", tighten)):
         exact = RuntimeConfig(device="cpu", threads=1)
-        assert load_generation(open_bundle(root), runtime=exact).reranker.weight == 0.5
+        assert load_generation(open_bundle(root), runtime=exact).reranker.fusion == Convex(0.5)
         with pytest.raises(FingerprintMismatch, match=r"standard deviations apart, at most 0\.001 expected"):
             load_generation(open_bundle(root), runtime=halved)

@@ -8,6 +8,7 @@ import pytest
 from indexing.errors import ArtifactCorrupt, ConfigError, SourceDataError, StorageError
 from rerank import CrossEncoderConfig, CrossEncoderTrainerConfig, open_reranker
 from rerank.config import Loss
+from rerank.final import Convex
 from rerank.training import train_reranker
 from retrieval.config import Precision, RuntimeConfig
 from retrieval.records import Judgment, Query
@@ -74,7 +75,7 @@ def test_the_weight_is_stored_with_the_model_and_taken_when_it_is_opened(trained
     assert stored["queries"] == 18
     assert stored["nDCG@10"]["0.0"] == report.choice.ndcg[0.0]
     reranker = open_reranker(CrossEncoderConfig(model=str(out)), CPU)
-    assert reranker.weight == report.choice.weight
+    assert reranker.fusion == Convex(report.choice.weight)
 
 
 def test_the_opened_model_orders_products_by_their_grade(trained, shop):
@@ -142,7 +143,7 @@ def test_without_a_first_stage_all_queries_are_trained_on_and_no_weight_is_store
     assert report.fit.evaluations == ()
     with pytest.raises(ConfigError, match=r"has no final_fusion\.json.*set reranker\.weight"):
         open_reranker(CrossEncoderConfig(model=str(out)), CPU)
-    assert open_reranker(CrossEncoderConfig(model=str(out), weight=0.5), CPU).weight == 0.5
+    assert open_reranker(CrossEncoderConfig(model=str(out), weight=0.5), CPU).fusion == Convex(0.5)
 
 
 def test_bf16_is_used_where_the_device_has_it(tiny_model_folder, shop, tmp_path, monkeypatch):

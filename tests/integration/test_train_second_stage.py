@@ -9,6 +9,7 @@ import pytest
 
 from rerank.confidence import read_confidence
 from rerank.config import CrossEncoderConfig
+from rerank.final import Convex
 from rerank.reranker import open_reranker
 from retrieval.config import RuntimeConfig
 from shortlist.compose import load_config
@@ -88,7 +89,7 @@ def test_what_is_left_is_ready_for_a_build_with_its_weight_and_its_confidence(ru
     assert set(report.artefacts) - {"encoder"} == {"reranker", "student", "confidence"}
     folder = out / "models" / "reranker"
     reranker = open_reranker(CrossEncoderConfig(model=str(folder)), RuntimeConfig(device="cpu", threads=1))
-    assert reranker.weight == report.rows[1].record["choice"]["weight"]
+    assert reranker.fusion == Convex(report.rows[1].record["choice"]["weight"])
     confidence = read_confidence(folder)
     assert confidence.calibration is not None
     assert confidence.abstention is not None

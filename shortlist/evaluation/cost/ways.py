@@ -14,6 +14,7 @@ import numpy as np
 from indexing.errors import ConfigError
 from indexing.types import FloatMatrix, FloatVector
 from rerank.cross_encoder import CrossEncoderReranker
+from rerank.final import FinalFusion
 from rerank.reranker import PassThrough, Reranker
 from retrieval.config import Precision
 from retrieval.encoder import DualEncoder
@@ -152,7 +153,7 @@ def _reranked(
         return [], [Skipped("hybrid_rerank", "the bundle has no reranker")]
     if not config.depths or System.hybrid_rerank not in systems:
         return [], []
-    if whole.weight == 0:
+    if not whole.fusion.asks:
         return [], [Skipped("hybrid_rerank", "the reranker weighs 0 in the final fusion: it is never asked")]
     if not isinstance(whole, CrossEncoderReranker):
         return [], [Skipped("hybrid_rerank", f"layers and precision of a {type(whole).__name__} cannot be varied")]
@@ -227,9 +228,9 @@ class RememberingReranker:
     known: dict[tuple[str, str], float] = field(default_factory=dict)
 
     @property
-    def weight(self) -> float:
-        """Share in the final fusion."""
-        return self.reranker.weight
+    def fusion(self) -> FinalFusion:
+        """Of the reranker behind it."""
+        return self.reranker.fusion
 
     def score(self, query: str, texts: Sequence[str]) -> FloatVector:
         """Score texts for a query, float32 [n]; those not seen before as one batch."""

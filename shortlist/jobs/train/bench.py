@@ -14,10 +14,11 @@ from indexing.types import FloatMatrix
 from retrieval.attacks import misspelt
 from retrieval.config import EncoderConfig, FusionConfig
 from retrieval.encoder import DualEncoder
-from retrieval.fusion import Ranked, fuse
+from retrieval.fusion import Ranked, fuse, source_weights
 from retrieval.lexical import LexicalIndex
 from retrieval.models import model_files, model_folder
-from retrieval.records import Query, Run
+from retrieval.records import Candidate, Product, Query, Run
+from retrieval.retriever import scores_of
 from retrieval.text import normalise_query
 from shortlist.config import TrainConfig
 from shortlist.jobs.train.ground import Ground
@@ -80,6 +81,29 @@ class Bench:
         """BM25 over the catalogue's texts."""
         return LexicalIndex.build([self.ground.texts[name] for name in self.product_ids], self.config.lexical)
 
+    @cached_property
+    def by_id(self) -> dict[str, Product]:
+        """product_id -> product."""
+        return {product.product_id: product for product in self.ground.products}
+
+    def recalled(self, queries: Sequence[Query], depth: int) -> list[tuple[Candidate, ...]]:
+        """Return what the first stage hands on for every query, with the scores of its sources, best first."""
+        texts, rows = [normalise_query(query.text) for query in queries], np.arange(len(self.product_ids))
+        found = []
+        weights = source_weights(self.fusion)
+        for every in self.sources(texts, max(depth, POOL)):
+            lists = {name: of for name, of in every.items() if weights[name] > 0}  # an engine asks no others
+            fused, scores = fuse(self.fusion, lists, tie_rank=rows, depth=depth)
+            sources = scores_of(fused, lists)
+            ranked = zip(fused.tolist(), scores.tolist(), sources, strict=True)
+            found.append(
+                tuple(
+                    Candidate(product_id=self.product_ids[row], row=row, score=score, rank=rank, sources=said)
+                    for rank, (row, score, said) in enumerate(ranked, start=1)
+                )
+            )
+        return found
+
     def run(self, system: str, queries: Sequence[Query], depth: int) -> Run:
         """Rank the catalogue for every query with one of the systems that there are now."""
         if system == MISSPELT:
@@ -97,18 +121,14 @@ class Bench:
         wide = max(depth, POOL)
         if system == "bm25":
             return [cut(self._by_words(text, wide), depth) for text in texts]
-        dense = self._by_vector(texts, wide)
         if system == "dense":
-            return [cut(found, depth) for found in dense]
+            return [cut(found, depth) for found in self._by_vector(texts, wide)]
         fusion, rows = self.fusion, np.arange(len(self.product_ids))
-        return [
-            fuse(fusion, {"dense": found, "lexical": self._by_words(text, wide)}, tie_rank=rows, depth=depth)
-            for text, found in zip(texts, dense, strict=True)
-        ]
+        return [fuse(fusion, lists, tie_rank=rows, depth=depth) for lists in self.sources(texts, wide)]
 
-    def sources(self, texts: Sequence[str]) -> list[dict[str, Ranked]]:
+    def sources(self, texts: Sequence[str], depth: int = POOL) -> list[dict[str, Ranked]]:
         """Return what each source hands to the first fusion, by its name, for query texts."""
-        dense, lexical = self._by_vector(texts, POOL), [self._by_words(text, POOL) for text in texts]
+        dense, lexical = self._by_vector(texts, depth), [self._by_words(text, depth) for text in texts]
         return [{"dense": near, "lexical": shared} for near, shared in zip(dense, lexical, strict=True)]
 
     def _by_vector(self, texts: Sequence[str], depth: int) -> list[Ranked]:

@@ -12,9 +12,9 @@ from retrieval.text import TextTemplate
 from shortlist.config import TrainConfig
 from shortlist.jobs.evaluate import every_split, judged_queries
 
-LEARN, TUNE, SCORED = "learn", "tune", "scored"
+LEARN, FUSE, TUNE, SCORED = "learn", "fuse", "tune", "scored"
 BUCKETS = 1000
-"""Parts of the hash by which the tuning slice is drawn."""
+"""Parts of the hash by which slices are drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ class Ground:
         name: Of the catalogue.
         products: The catalogue's products, in the order of its files.
         texts: product_id -> rendered text.
-        queries: Role -> queries: ``learn`` is fitted on, ``tune`` stops and chooses, ``scored`` is looked at to report.
+        queries: Role -> queries: ``learn`` is fitted on, ``tune`` stops and chooses, ``scored`` is looked at to report;
+            with step ``final_fusion``, ``fuse`` is what the final fusion alone is fitted on.
         grades: query_id -> product_id -> grade, of all three.
         variants: product_id -> name of its variant group; products without one are left out.
         digests: File of the source -> SHA-256.
@@ -61,7 +62,8 @@ def read_ground(config: TrainConfig, source: Path, judgments: Path | None = None
 
     With splits ``train``, ``dev`` and ``test`` they are learned from, chosen by and scored. Without a ``test`` the
     ``dev`` queries are scored, and a share of ``train``, drawn by the hash of the text, chooses. Without splits nothing
-    may be learned from labels, and every judged query is scored.
+    may be learned from labels, and every judged query is scored. Where the recipe has step ``final_fusion``, a further
+    share of ``train``, drawn so too, is learned from by that step alone.
 
     Raises:
         SourceDataError: As the reader does, or when no query is judged.
@@ -71,6 +73,11 @@ def read_ground(config: TrainConfig, source: Path, judgments: Path | None = None
     template = TextTemplate(config.text)
     queries, grades = judged_queries(catalog, judgments, every=every_split(config.catalog, source))
     parted, told = _part(queries, catalog.splits(), tune_share=config.tune_share)
+    if "final_fusion" in config.steps and parted[LEARN]:
+        parted[FUSE] = [query for query in parted[LEARN] if _bucket(f"fuse {query.text}") < config.fuse_share * BUCKETS]
+        fused = {query.query_id for query in parted[FUSE]}
+        parted[LEARN] = [query for query in parted[LEARN] if query.query_id not in fused]
+        told += f"; {config.fuse_share:.0%} of what is learned from is kept for the final fusion"
     return Ground(
         name=catalog.name,
         products=products,

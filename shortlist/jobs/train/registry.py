@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from shortlist.jobs.train.adapt import Adapt
 from shortlist.jobs.train.attacks import Attacks
 from shortlist.jobs.train.distilling import Distil
+from shortlist.jobs.train.final_fusing import LearnFinalFusion
 from shortlist.jobs.train.fusing import LearnFusion
 from shortlist.jobs.train.mining import HardNegatives
 from shortlist.jobs.train.reranking import LearnConfidence, TrainReranker, TrainStudent
@@ -20,6 +21,7 @@ _ALL: tuple[Step, ...] = (
     Attacks(),
     LearnFusion(),
     TrainReranker(),
+    LearnFinalFusion(),
     Distil(),
     TrainStudent(),
     LearnConfidence(),

@@ -13,6 +13,8 @@ from indexing.vectors import ArrayVectors
 from rerank.answer import LOOKED_AT, Shown
 from rerank.confidence import CONFIDENCE_FILE, Confidence, write_confidence
 from rerank.config import CrossEncoderConfig, CrossEncoderTrainerConfig
+from rerank.corrected import products_of
+from rerank.final import FinalFusion
 from rerank.fusion import FloatVector
 from rerank.reranker import PassThrough, Reranker, open_reranker, rerank
 from rerank.training import train_reranker
@@ -41,7 +43,7 @@ class TrainReranker:
 
     def __init__(self) -> None:
         """Remember scores, since every later step is measured with the same pairs."""
-        self._scorers = _Scorers()
+        self._scorers = Scorers()
 
     def run(self, bench: Bench, folder: Path) -> Made:
         """Train behind the first stage as it is."""
@@ -63,7 +65,7 @@ class TrainStudent:
 
     def __init__(self) -> None:
         """Remember scores, as above."""
-        self._scorers = _Scorers()
+        self._scorers = Scorers()
 
     def run(self, bench: Bench, folder: Path) -> Made:
         """Train on the pairs of the reranker and more of the first stage's candidates."""
@@ -89,7 +91,7 @@ class LearnConfidence:
         """Ask the tuning queries, and put what was learned beside a copy of the reranker."""
         config, ground = bench.config, bench.ground
         made = folder / "reranker"
-        _link(bench.artefacts["reranker"], made)
+        link(bench.artefacts["reranker"], made)
         answers = BenchAnswers.over(bench, folder / "products.parquet")
         confidence, report = learn(
             config.confidence,
@@ -138,7 +140,8 @@ def _keyed(values: Mapping[int, int] | Mapping[float, float]) -> dict[str, float
     return {f"{key:g}": value for key, value in values.items()}
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
+    """Link a cross-encoder's files, but its confidence, which holds for the scores that it had so far."""
     for path in sorted(source.rglob("*")):
         place = target / path.relative_to(source)
         if path.is_dir():
@@ -148,24 +151,28 @@ def _link(source: Path, target: Path) -> None:
             storage.link_or_copy(path, place)
 
 
-class _Scorers:
+class Scorers:
     """Opened cross-encoders that score no pair twice, however often a system is measured."""
 
     def __init__(self) -> None:
         self._opened: dict[Path, _Cached] = {}
 
-    def ranker(self, bench: Bench, name: str) -> Ranker:
-        """Return the first stage as it is, reranked by the artefact of that name."""
+    def opened(self, bench: Bench, name: str) -> Reranker:
+        """Return the artefact of that name, opened."""
         folder = bench.artefacts[name]
         if folder not in self._opened:
             self._opened = {folder: _Cached(open_reranker(CrossEncoderConfig(model=str(folder)), bench.config.runtime))}
-        reranker = self._opened[folder]
+        return self._opened[folder]
+
+    def ranker(self, bench: Bench, name: str) -> Ranker:
+        """Return the first stage as it is, reranked by the artefact of that name."""
+        reranker = self.opened(bench, name)
 
         def rank(queries: Sequence[Query], depth: int) -> Run:
-            found = bench.run("hybrid", queries, depth)
+            found: Run = {}
             with progress(name, len(queries), unit="queries") as advance:
-                for query in queries:
-                    found[query.query_id] = _reranked(bench, reranker, query, found[query.query_id])
+                for query, candidates in zip(queries, bench.recalled(queries, depth), strict=True):
+                    found[query.query_id] = _reranked(bench, reranker, query, candidates)
                     advance(1)
             return found
 
@@ -180,9 +187,9 @@ class _Cached:
     known: dict[tuple[str, str], float] = field(default_factory=dict)
 
     @property
-    def weight(self) -> float:
+    def fusion(self) -> FinalFusion:
         """Of the reranker behind it."""
-        return self.reranker.weight
+        return self.reranker.fusion
 
     def score(self, query: str, texts: Sequence[str]) -> FloatVector:
         """Return one score per text, float32 [n]."""
@@ -194,15 +201,18 @@ class _Cached:
 
 
 def _reranked(
-    bench: Bench, reranker: Reranker, query: Query, found: Sequence[tuple[str, float]]
+    bench: Bench, reranker: Reranker, query: Query, candidates: Sequence[Candidate]
 ) -> list[tuple[str, float]]:
-    candidates = [
-        Candidate(product_id=product_id, row=-1, score=score, rank=rank, sources={})
-        for rank, (product_id, score) in enumerate(found, start=1)
-    ]
     depth = bench.config.depth
-    texts = [bench.ground.texts[product_id] for product_id, _ in found[:depth]]
-    ranked = rerank(normalise_query(query.text), candidates, texts=texts, reranker=reranker, depth=depth)
+    seen = [candidate.product_id for candidate in candidates[:depth]]
+    ranked = rerank(
+        normalise_query(query.text),
+        candidates,
+        texts=[bench.ground.texts[product_id] for product_id in seen],
+        reranker=reranker,
+        depth=depth,
+        products=products_of(bench.by_id, seen),
+    )
     return [(hit.product_id, hit.score) for hit in ranked]
 
 
@@ -227,8 +237,7 @@ class BenchAnswers:
     @classmethod
     def over(cls, bench: Bench, path: Path) -> "BenchAnswers":
         """Put the system together; the catalogue is written to ``path`` for it."""
-        by_id = {product.product_id: product for product in bench.ground.products}
-        ProductTable.write(path, [[by_id[product_id] for product_id in bench.product_ids]])
+        ProductTable.write(path, [[bench.by_id[product_id] for product_id in bench.product_ids]])
         products = ProductTable.open(path)
         dense = ExactIndex(ArrayVectors(bench.product_vectors()), tie_rank=products.tie_rank)
         return cls(
@@ -253,9 +262,16 @@ class BenchAnswers:
         for text, recall in zip(
             texts, self.retriever.retrieve(texts, depth=recall_depth, eligible=eligible), strict=True
         ):
-            candidates = recall.candidates
-            read = [self.bench.ground.texts[candidate.product_id] for candidate in candidates[:rerank_depth]]
-            ranked = rerank(text, candidates, texts=read, reranker=second, depth=rerank_depth)
+            seen = [candidate.product_id for candidate in recall.candidates[:rerank_depth]]
+            read = [self.bench.ground.texts[product_id] for product_id in seen]
+            ranked = rerank(
+                text,
+                recall.candidates,
+                texts=read,
+                reranker=second,
+                depth=rerank_depth,
+                products=products_of(self.bench.by_id, seen),
+            )
             found.append(Ranking(tuple(ranked), dict(recall.timings_ms)))
         return found
 

@@ -7,13 +7,14 @@ from rerank import attribution
 from rerank.attribution import CutsText, attribute
 from rerank.config import CrossEncoderConfig
 from rerank.cross_encoder import CrossEncoderReranker
+from rerank.final import Convex
 from retrieval.config import RuntimeConfig
 
 
 class Sum:
     """Adds up what its words are worth; a product word may need a word of the query."""
 
-    weight = 1.0
+    fusion = Convex(1.0)
 
     def __init__(self, worth, *, only_with=None):
         self.worth, self.only_with, self.asked = worth, only_with or {}, []

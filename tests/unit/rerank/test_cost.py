@@ -8,6 +8,7 @@ import pytest
 from rerank.config import CrossEncoderConfig
 from rerank.cost import CALIBRATION_PAIRS, CALIBRATION_RUNS, FIXED_SHARE, BatchCost, calibrate, fit_line
 from rerank.cross_encoder import CrossEncoderReranker
+from rerank.final import Convex
 from rerank.stepping import steps_of
 from retrieval.config import RuntimeConfig
 
@@ -63,7 +64,7 @@ def test_calibrating_measures_batches_of_every_size_on_a_clock():
     asked = []
 
     class Reranker:
-        weight = 0.5
+        fusion = Convex(0.5)
 
         def score(self, query, texts):
             asked.append((query, len(texts)))

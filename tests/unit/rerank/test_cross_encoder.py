@@ -10,6 +10,7 @@ from indexing.errors import ArtifactCorrupt, ConfigError
 from rerank import open_reranker
 from rerank.config import CrossEncoderConfig
 from rerank.cross_encoder import CrossEncoderReranker
+from rerank.final import Convex
 from retrieval.config import Backend, Precision, RuntimeConfig
 
 QUERIES = ("red running shoes", "usb charger", "wireless mouse for a small hand")
@@ -169,7 +170,7 @@ def test_a_configured_model_opens_through_the_package(tiny_cross_encoder_folder)
         CrossEncoderConfig(model=str(tiny_cross_encoder_folder), weight=0.3), RuntimeConfig(device="cpu", threads=1)
     )
     assert isinstance(reranker, CrossEncoderReranker)
-    assert (reranker.weight, reranker.folder) == (0.3, tiny_cross_encoder_folder)
+    assert (reranker.fusion, reranker.folder) == (Convex(0.3), tiny_cross_encoder_folder)
 
 
 # --- variants ---------------------------------------------------------------------------------------------------------
@@ -197,7 +198,7 @@ def test_a_variant_shares_weights_weight_and_lock_and_differs_in_precision_alone
     cut = reranker.variant(layers=2)
     assert {id(p) for p in cut.model.parameters()} == {id(p) for p in reranker.model.parameters()}
     assert other.lane.lock is cut.lane.lock is reranker.lane.lock
-    assert other.weight == reranker.weight
+    assert other.fusion is reranker.fusion
     assert other.tokenizer.max_tokens == reranker.tokenizer.max_tokens
     difference = np.abs(other.score("usb charger", TEXTS) - reranker.score("usb charger", TEXTS))
     assert 0 < difference.max() < 0.1

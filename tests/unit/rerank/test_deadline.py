@@ -7,6 +7,7 @@ import pytest
 
 from rerank.cost import BatchCost
 from rerank.deadline import LOOKAHEAD, ROOM, Deadline, score_all, score_until
+from rerank.final import Convex, ConvexMix
 from rerank.fusion import standardised
 
 
@@ -22,7 +23,7 @@ class Machine:
     """A reranker whose batches take what a line says, times a slowness, on the fake clock."""
 
     def __init__(self, scores, *, clock, batch_ms=2.0, pair_ms=1.0, slowness=1.0, weight=0.5):
-        self.scores, self.clock, self.weight = dict(scores), clock, weight
+        self.scores, self.clock, self.fusion = dict(scores), clock, Convex(weight)
         self.batch_ms, self.pair_ms, self.slowness = batch_ms, pair_ms, slowness
         self.batches = []
 
@@ -45,7 +46,7 @@ def run(machine, clock, deadline_ms, *, n=40, k=10, cost=None, names=None):
         cost or BatchCost(machine.batch_ms, machine.pair_ms),
         "q",
         lambda first, end: names[first:end],
-        first=standardised(np.arange(n, 0, -1)),
+        mix=ConvexMix(standardised(np.arange(n, 0, -1)), machine.fusion.weight),
         k=k,
     )
 
@@ -113,7 +114,7 @@ def test_a_settled_answer_stops_early_and_is_not_cut(clock):
         BatchCost(0.2, 1.0),
         "q",
         lambda first, end: [f"text {place}" for place in range(first, end)],
-        first=standardised([100.0] + [0.0] * 29),
+        mix=ConvexMix(standardised([100.0] + [0.0] * 29), 0.05),
         k=1,
     )
     assert seen.settled

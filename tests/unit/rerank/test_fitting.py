@@ -5,6 +5,7 @@ from indexing.errors import ConfigError, EnvironmentProblem
 from rerank.config import CrossEncoderTrainerConfig, Loss
 from rerank.cross_encoder import CrossEncoderReranker
 from rerank.examples import Example
+from rerank.final import Convex
 from rerank.fitting import fit, plan
 from rerank.model import new_cross_encoder
 from rerank.objectives import BATCHES_PER_POOL, Binary, make_objective, shuffled_batches
@@ -24,7 +25,7 @@ def model(tiny_model_folder):
 
 
 def fitted(model, pairs, labels, *, evaluate=None, rescue=None, **settings):
-    scorer = CrossEncoderReranker(model, folder="tiny", weight=0.0)
+    scorer = CrossEncoderReranker(model, folder="tiny", fusion=Convex(0.0))
     steps = []
     config, encoded = CrossEncoderTrainerConfig(**settings), scorer.tokenizer.encode(pairs)
     objective = Binary(np.round(np.asarray(labels) * 10).astype(np.int64), top=10, device="cpu")
@@ -151,7 +152,7 @@ def test_every_objective_learns_to_put_the_better_grade_above(model, loss):
     pairs = [(query, f"{worth} {query}") for query in WORDS for worth in ("fine", "fair", "poor")]
     examples = [Example(query, text, 2 - place % 3) for place, (query, text) in enumerate(pairs)]
     config = CrossEncoderTrainerConfig(loss=loss, epochs=25, batch_size=9, learning_rate=5e-3)
-    scorer = CrossEncoderReranker(model, folder="tiny", weight=0.0)
+    scorer = CrossEncoderReranker(model, folder="tiny", fusion=Convex(0.0))
     objective, encoded = make_objective(config, examples, device="cpu"), scorer.tokenizer.encode(pairs)
     settings = {"config": config, "device": "cpu", "precision": Precision.fp32, "named": str}
     fit(model, encoded, objective, plan(objective, encoded, config), evaluate=None, advance=lambda _: None, **settings)

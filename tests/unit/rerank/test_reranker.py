@@ -3,6 +3,7 @@ import pytest
 
 from rerank import PassThrough, open_reranker, rerank
 from rerank.config import RerankerConfig
+from rerank.final import Convex
 from rerank.fusion import final_scores, partial_scores
 from rerank.reranker import TAIL_GAP, combine
 from retrieval.config import RuntimeConfig
@@ -14,12 +15,12 @@ class Lookup:
 
     def __init__(self, scores, weight):
         self.scores = scores
-        self.weight = weight
+        self.fusion = Convex(weight)
         self.asked = []
 
     def score(self, query, texts):
         self.asked.append((query, list(texts)))
-        return [self.scores[text] for text in texts]
+        return np.array([self.scores[text] for text in texts], dtype=np.float32)
 
 
 def candidates(*scores, ids=None):
@@ -32,6 +33,11 @@ def candidates(*scores, ids=None):
 
 def texts(count):
     return [f"text {place}" for place in range(1, count + 1)]
+
+
+def mixed_of(first, cross, *, weight):
+    cross = np.array(cross, dtype=np.float32)
+    return cross, partial_scores(first, cross, weight=weight)
 
 
 def test_without_a_reranker_order_and_scores_are_the_first_stages():
@@ -93,7 +99,7 @@ def test_scores_never_rise_down_the_list(depth):
 
 
 def test_candidates_that_were_not_scored_in_time_follow_in_the_first_stages_order():
-    found = combine(candidates(4.0, 3.0, 2.0, 1.0), np.array([0.0, 5.0], dtype=np.float32), weight=1.0, depth=4)
+    found = combine(candidates(4.0, 3.0, 2.0, 1.0), *mixed_of([4, 3, 2, 1], [0.0, 5.0], weight=1.0))
     assert [r.product_id for r in found] == ["p2", "p1", "p3", "p4"]
     assert ["rerank" in r.stages for r in found] == [True, True, False, False]
     assert [r.score for r in found] == pytest.approx([1, -1, -1 - TAIL_GAP - 1, -1 - TAIL_GAP - 2])
@@ -114,7 +120,7 @@ def test_with_every_candidate_scored_the_order_is_that_of_reranking():
     lookup = Lookup({text: float(place % 3) for place, text in enumerate(texts(6))}, weight=0.7)
     whole = rerank("q", candidates(6, 5, 3, 3, 2, 1), texts=texts(6), reranker=lookup, depth=5)
     cross = np.array(lookup.score("q", texts(5)), dtype=np.float32)
-    assert combine(candidates(6, 5, 3, 3, 2, 1), cross, weight=0.7, depth=5) == whole
+    assert combine(candidates(6, 5, 3, 3, 2, 1), *mixed_of([6, 5, 3, 3, 2], cross, weight=0.7)) == whole
 
 
 def test_no_candidates_give_no_ranking():

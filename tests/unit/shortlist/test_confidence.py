@@ -9,6 +9,7 @@ import pytest
 from rerank.answer import answer_features
 from rerank.confidence import Confidence
 from rerank.config import ConfidenceConfig
+from rerank.final import Convex
 from retrieval.records import Product, Query
 from shortlist import CacheConfig, SearchEngine, Verdict
 from shortlist.cli.texts import hits_text
@@ -33,7 +34,7 @@ class SharedWords:
     """Scores a pair by the share of the query's words that the text holds, and counts what it is asked."""
 
     def __init__(self, weight=0.5):
-        self.weight, self.pairs = weight, []
+        self.fusion, self.pairs = Convex(weight), []
 
     def score(self, query, texts):
         self.pairs += [(query, text) for text in texts]
