@@ -337,6 +337,10 @@ class TrainConfig:
         fuse_share: Share of the queries learned from that step ``final_fusion`` keeps for itself, because what a model
             says of queries that it learned from tells nothing of how far it can be trusted.
         popularity: Attribute or kept column whose number tells step ``final_fusion`` how popular a product is.
+        folds: Where the source has no splits, cross-validate over its judged queries in so many parts, at least 3: one
+            is scored, one chooses, the others are learned from; 0 learns from no label there.
+        fold_seed: Deals the queries out to the folds.
+        refit: Whether a cross-validation is followed by a run on all labels, which leaves the models for a build.
         seeds: Further seeds that the whole recipe is run with, to say how much of a figure is chance.
     """
 
@@ -360,6 +364,9 @@ class TrainConfig:
     tune_share: float = 0.1
     fuse_share: float = 0.15
     popularity: str = ""
+    folds: int = 0
+    fold_seed: int = 7
+    refit: bool = True
     seeds: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -377,6 +384,12 @@ class TrainConfig:
         if not (0 < self.tune_share < 1 and 0 < self.fuse_share < 1):
             shares = f"{self.tune_share} and {self.fuse_share}"
             raise ValueError(f"tune_share and fuse_share must be in (0, 1), got {shares}")
+        if self.folds < 0 or self.folds in (1, 2):
+            raise ValueError(
+                f"folds must be 0 or at least 3 (one is scored, one chooses, others are learned from), got {self.folds}"
+            )
+        if self.folds == 3 and "final_fusion" in self.steps:
+            raise ValueError("folds must be 0 or at least 4 with step final_fusion, which keeps one for itself, got 3")
         both = {"final_fusion", "confidence"} <= set(self.steps)
         if both and self.steps.index("confidence") < self.steps.index("final_fusion"):
             raise ValueError("steps must name confidence after final_fusion, whose order is what it judges")

@@ -74,7 +74,9 @@ def test_a_cross_encoder_that_helps_is_kept_and_beats_the_first_stage_on_the_sco
     _, _, report = run
     untrained, reranker, student, confidence, _ = report.rows
     assert (reranker.step, reranker.kept, student.kept, confidence.kept) == ("reranker", True, True, True)
-    assert set(untrained.scored) == {"bm25", "dense", "hybrid"}
+    fusions = {"hybrid", "hybrid, rrf", "hybrid, zscore", "hybrid, convex"}
+    assert set(untrained.scored) == {"bm25", "dense", *fusions}
+    assert untrained.scored["hybrid, zscore"] == untrained.scored["hybrid"]
     means = {system: of.means["nDCG@10"] for system, of in student.scored.items()}
     assert set(means) == {"bm25", "dense", "hybrid", "hybrid_rerank", "hybrid_student"}
     assert means["hybrid_rerank"] > means["hybrid"] + 0.2

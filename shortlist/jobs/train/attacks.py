@@ -8,6 +8,7 @@ import numpy as np
 
 from indexing.exact import best_first
 from retrieval.attacks import brand_swapped, misspelt, other_units, stuffed
+from retrieval.metrics import has_gain
 from retrieval.records import Product, Query
 from retrieval.text import TextTemplate, normalise_query
 from shortlist.jobs.train.bench import Bench
@@ -53,7 +54,7 @@ def against_queries(bench: Bench) -> dict[str, dict[str, Any]]:
     for name, attack in attacks.items():
         attacked = attack()
         changed = sum(one.text != other.text for one, other in zip(queries, attacked, strict=True))
-        told[name] = {"changed": changed} | {
+        told[name] = {"changed": changed, "counted": _counted(bench, queries)} | {
             system: compared(clean[system], _measured(bench, system, attacked)) for system in SYSTEMS
         }
     return told
@@ -73,6 +74,38 @@ def against_products(bench: Bench) -> dict[str, dict[str, float]]:
     if copies:
         told["brand swap"] = _intruders(bench, [queries[number] for number in fooled], copies)
     return told
+
+
+def pooled_attacks(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the records of a cross-validation's folds as one: means over the queries of all of them."""
+    told: dict[str, Any] = {"seed": SEED, "queries": {}, "products": {}}
+    for attack in dict.fromkeys(name for record in records for name in record["queries"]):
+        parts = [record["queries"][attack] for record in records]
+        told["queries"][attack] = {
+            "changed": sum(part["changed"] for part in parts),
+            "counted": sum(part["counted"] for part in parts),
+        } | {system: {label: _pooled(parts, system, label) for label in parts[0][system]} for system in SYSTEMS}
+    for attack in dict.fromkeys(name for record in records for name in record["products"]):
+        parts = [record["products"][attack] for record in records if attack in record["products"]]
+        told["products"][attack] = {
+            "queries": sum(part["queries"] for part in parts),
+            "counted": sum(part["counted"] for part in parts),
+            "in the first ten": _mean(parts, "in the first ten", by="queries"),
+            "clean": _mean(parts, "clean"),
+            "attacked": _mean(parts, "attacked"),
+        }
+    return told
+
+
+def _pooled(parts: Sequence[Mapping[str, Any]], system: str, label: str) -> dict[str, float]:
+    each = [{**part[system][label], "counted": part["counted"]} for part in parts]
+    clean, attacked = _mean(each, "clean"), _mean(each, "attacked")
+    return {"clean": clean, "attacked": attacked, "left": attacked / clean if clean else 1.0}
+
+
+def _mean(parts: Sequence[Mapping[str, Any]], name: str, *, by: str = "counted") -> float:
+    total = sum(int(part[by]) for part in parts)
+    return sum(float(part[name]) * int(part[by]) for part in parts) / max(1, total)
 
 
 def attack_lines(record: Mapping[str, Any]) -> list[str]:
@@ -107,6 +140,11 @@ def _measured(bench: Bench, system: str, queries: Sequence[Query]) -> Measured:
     return measure(bench.run(system, queries, DEPTH), queries, grades, min_grade=recall_grade(grades))
 
 
+def _counted(bench: Bench, queries: Sequence[Query]) -> int:
+    """Return how many queries the means are over."""
+    return sum(has_gain(bench.ground.grades[query.query_id]) for query in queries)
+
+
 def _good(bench: Bench, query: Query) -> list[str]:
     grades = bench.ground.grades[query.query_id]
     return sorted((name for name, grade in grades.items() if grade > 0), key=lambda name: (-grades[name], name))
@@ -130,6 +168,7 @@ def _intruders(bench: Bench, queries: Sequence[Query], attackers: Sequence[Produ
     means = [measure(run, queries, grades, min_grade=recall_grade(grades)).means[PRIMARY] for run in (clean, attacked)]
     return {
         "queries": len(queries),
+        "counted": _counted(bench, queries),
         "in the first ten": inside / max(1, len(queries)),
         "clean": means[0],
         "attacked": means[1],

@@ -12,7 +12,7 @@ from indexing import storage
 from indexing.exact import best_first
 from indexing.types import FloatMatrix
 from retrieval.attacks import misspelt
-from retrieval.config import EncoderConfig, FusionConfig
+from retrieval.config import ConvexConfig, EncoderConfig, FusionConfig, RrfConfig, ZscoreConfig
 from retrieval.encoder import DualEncoder
 from retrieval.fusion import Ranked, fuse, source_weights
 from retrieval.lexical import LexicalIndex
@@ -21,7 +21,7 @@ from retrieval.records import Candidate, Product, Query, Run
 from retrieval.retriever import scores_of
 from retrieval.text import normalise_query
 from shortlist.config import TrainConfig
-from shortlist.jobs.train.ground import Ground
+from shortlist.jobs.train.ground import LEARN, TUNE, Ground
 from shortlist.jobs.train.steps import Ranker
 from shortlist.progress import progress
 from shortlist.stored import thaw
@@ -38,6 +38,17 @@ MISSPELT = "dense, one edit"
 
 TYPO_SEED = 7
 
+OTHER_FUSIONS: Mapping[str, FusionConfig] = {
+    "hybrid, rrf": RrfConfig(),
+    "hybrid, zscore": ZscoreConfig(),
+    "hybrid, convex": ConvexConfig(),
+}
+"""The first fusions that need no training, whatever is configured: a recipe has to beat the best of them."""
+
+FEW = 1000
+"""Labelled queries up to which all of them choose while no label was learned from; with more, the tuning queries do,
+since to rank so many again and again takes longer than they tell more."""
+
 
 @dataclass
 class Bench:
@@ -50,6 +61,7 @@ class Bench:
         vectors: Where vectors are kept; runs of other seeds share them.
         artefacts: Name -> path of what is kept so far.
         rankers: System -> how it ranks, besides ``bm25``, ``dense`` and ``hybrid``.
+        fitted: Whether anything that is kept so far learned from labels.
     """
 
     config: TrainConfig
@@ -58,6 +70,19 @@ class Bench:
     vectors: Path
     artefacts: dict[str, Path] = field(default_factory=dict)
     rankers: dict[str, Ranker] = field(default_factory=dict)
+    fitted: bool = False
+
+    def on(self, ground: Ground) -> "Bench":
+        """Return a bench with nothing learned yet over the same catalogue and other queries."""
+        other = replace(self, ground=ground, artefacts={}, rankers={}, fitted=False)
+        other.__dict__["lexical"] = self.lexical  # built once: what words find does not depend on who asks
+        return other
+
+    @property
+    def unseen(self) -> list[Query]:
+        """The queries that may choose: the tuning queries, and those to learn from while nothing kept so far did."""
+        tune, learn = self.ground.queries[TUNE], self.ground.queries[LEARN]
+        return [*tune] if self.fitted or len(tune) + len(learn) > FEW else [*tune, *learn]
 
     @property
     def encoder(self) -> EncoderConfig:
@@ -117,13 +142,13 @@ class Bench:
         }
 
     def ranked(self, system: str, texts: Sequence[str], depth: int) -> list[Ranked]:
-        """Return rows and scores of ``bm25``, ``dense`` or ``hybrid`` for query texts, best first."""
+        """Return rows and scores of ``bm25``, ``dense``, ``hybrid`` or another fusion for query texts, best first."""
         wide = max(depth, POOL)
         if system == "bm25":
             return [cut(self._by_words(text, wide), depth) for text in texts]
         if system == "dense":
             return [cut(found, depth) for found in self._by_vector(texts, wide)]
-        fusion, rows = self.fusion, np.arange(len(self.product_ids))
+        fusion, rows = OTHER_FUSIONS.get(system, self.fusion), np.arange(len(self.product_ids))
         return [fuse(fusion, lists, tie_rank=rows, depth=depth) for lists in self.sources(texts, wide)]
 
     def sources(self, texts: Sequence[str], depth: int = POOL) -> list[dict[str, Ranked]]:
@@ -133,7 +158,7 @@ class Bench:
 
     def _by_vector(self, texts: Sequence[str], depth: int) -> list[Ranked]:
         """Return what the encoder as it is finds; kept until the encoder changes."""
-        key = encoder_key(self.encoder)
+        key = self._key()
         if self._near_key != key:
             self._near_key, self._near = key, {}
         new = [text for text in dict.fromkeys(texts) if (text, depth) not in self._near]
@@ -154,7 +179,7 @@ class Bench:
 
     def tower(self) -> DualEncoder:
         """Open the dual encoder as it is now."""
-        key = encoder_key(self.encoder)
+        key = self._key()
         if self._opened is None or self._opened[0] != key:
             self._opened = (key, DualEncoder.open(self.encoder, self.config.runtime))
         return self._opened[1]
@@ -163,10 +188,18 @@ class Bench:
     _found: dict[tuple[str, int], Ranked] = field(default_factory=dict)
     _near: dict[tuple[str, int], Ranked] = field(default_factory=dict)
     _near_key: str = ""
+    _keys: dict[str, str] = field(default_factory=dict)
+
+    def _key(self) -> str:
+        """Return the encoder's name, hashed once: a step's folder does not change when it is made."""
+        settings = repr(self.encoder)
+        if settings not in self._keys:
+            self._keys[settings] = encoder_key(self.encoder)
+        return self._keys[settings]
 
     def product_vectors(self) -> FloatMatrix:
         """Return the vectors of all products under the encoder as it is now, float32 [n, d]; kept on disk."""
-        path = self.vectors / f"{encoder_key(self.encoder)}-{self._text_key[:16]}.f32"
+        path = self.vectors / f"{self._key()}-{self._text_key[:16]}.f32"
         tower = self.tower()
         shape = (len(self.product_ids), tower.dim)
         if not path.exists():

@@ -1,4 +1,4 @@
-"""Step ``fusion``: how the first stage weighs words against meaning, chosen on the tuning queries."""
+"""Step ``fusion``: how the first stage weighs words against meaning, chosen on queries not learned from."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
@@ -13,7 +13,6 @@ from retrieval.fusion import fuse
 from retrieval.metrics import has_gain, ndcg
 from retrieval.text import normalise_query
 from shortlist.jobs.train.bench import Bench
-from shortlist.jobs.train.ground import TUNE
 from shortlist.jobs.train.measure import PRIMARY, K
 from shortlist.jobs.train.steps import Made, Ranker
 from shortlist.stored import freeze
@@ -37,7 +36,7 @@ class LearnFusion:
     def run(self, bench: Bench, folder: Path) -> Made:
         """Measure every fusion on the same lists, and write the chosen one."""
         grades = bench.ground.grades
-        queries = [query for query in bench.ground.queries[TUNE] if has_gain(grades[query.query_id])]
+        queries = [query for query in bench.unseen if has_gain(grades[query.query_id])]
         lists = bench.sources([normalise_query(query.text) for query in queries])
         tried = [bench.fusion, *candidates(bench.fusion)]
         everything = np.arange(len(bench.product_ids))
@@ -49,7 +48,7 @@ class LearnFusion:
         if not queries:
             measured = np.zeros((len(tried), 1))
         choice = choose(measured, seed=SEED)
-        storage.write_json(folder / "fusion.json", freeze("fusion", tried[choice.place]))
+        storage.replace_json(folder / "fusion.json", freeze("fusion", tried[choice.place]))
         means = {_named(config): float(mean) for config, mean in zip(tried, measured.mean(axis=1), strict=True)}
         record = {"choice": asdict(choice), "queries": len(queries), PRIMARY: means, "seed": SEED}
         return Made(artefacts={"fusion": folder / "fusion.json"}, record=record)

@@ -2,15 +2,18 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from indexing import storage
+from indexing.errors import SourceDataError
 from retrieval.catalog import Catalog, open_catalog
 from retrieval.records import Judgment, Product, Qrels, Query
 from retrieval.text import TextTemplate
 from shortlist.config import TrainConfig
 from shortlist.jobs.evaluate import every_split, judged_queries
+from shortlist.jobs.train.twins import fold_of
+from shortlist.progress import say
 
 LEARN, FUSE, TUNE, SCORED = "learn", "fuse", "tune", "scored"
 BUCKETS = 1000
@@ -31,6 +34,8 @@ class Ground:
         variants: product_id -> name of its variant group; products without one are left out.
         digests: File of the source -> SHA-256.
         split: How the queries were parted, in words.
+        fold_of: query_id -> its fold, from 0; empty without a cross-validation. All queries are scored then, and `fold`
+            says which by which.
     """
 
     name: str
@@ -41,6 +46,31 @@ class Ground:
     variants: Mapping[str, str]
     digests: Mapping[str, str]
     split: str
+    fold_of: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def folds(self) -> int:
+        """Number of folds; 0 without a cross-validation."""
+        return max(self.fold_of.values(), default=-1) + 1
+
+    def fold(self, number: int) -> "Ground":
+        """Return the ground of a fold, from 0: it is scored, the next one chooses, the others are learned from.
+
+        With step ``final_fusion`` the one after the next is kept for that.
+        """
+        after = [(number + step) % self.folds for step in (1, 2)]
+        return replace(self, queries=self._roles(number, *after), fold_of={})
+
+    def whole(self) -> "Ground":
+        """Return the ground for a build: nothing is scored, one fold chooses, the others are learned from."""
+        return replace(self, queries=self._roles(-1, 0, 1), fold_of={})
+
+    def _roles(self, scored: int, tune: int, fuse: int) -> dict[str, list[Query]]:
+        role_of = {scored: SCORED, tune: TUNE} | ({fuse: FUSE} if FUSE in self.queries else {})
+        found: dict[str, list[Query]] = {role: [] for role in self.queries}
+        for query in self.queries[SCORED]:
+            found[role_of.get(self.fold_of[query.query_id], LEARN)].append(query)
+        return found
 
     def judgments(self, *roles: str) -> list[Judgment]:
         """Return the judgments of the queries in these roles."""
@@ -62,22 +92,30 @@ def read_ground(config: TrainConfig, source: Path, judgments: Path | None = None
 
     With splits ``train``, ``dev`` and ``test`` they are learned from, chosen by and scored. Without a ``test`` the
     ``dev`` queries are scored, and a share of ``train``, drawn by the hash of the text, chooses. Without splits nothing
-    may be learned from labels, and every judged query is scored. Where the recipe has step ``final_fusion``, a further
-    share of ``train``, drawn so too, is learned from by that step alone.
+    may be learned from labels, and every judged query is scored; unless ``config.folds`` asks for a cross-validation.
+    Where the recipe has step ``final_fusion``, a further share of ``train``, drawn so too, or a further fold, is
+    learned from by that step alone.
 
     Raises:
-        SourceDataError: As the reader does, or when no query is judged.
+        SourceDataError: As the reader does, when no query is judged, or fewer that ask for different things than folds.
     """
     catalog = open_catalog(config.catalog, source)
     products = tuple(product for batch in catalog.products() for product in batch.products)
     template = TextTemplate(config.text)
     queries, grades = judged_queries(catalog, judgments, every=every_split(config.catalog, source))
-    parted, told = _part(queries, catalog.splits(), tune_share=config.tune_share)
+    splits = catalog.splits()
+    parted, told = _part(queries, splits, tune_share=config.tune_share)
     if "final_fusion" in config.steps and parted[LEARN]:
         parted[FUSE] = [query for query in parted[LEARN] if _bucket(f"fuse {query.text}") < config.fuse_share * BUCKETS]
         fused = {query.query_id for query in parted[FUSE]}
         parted[LEARN] = [query for query in parted[LEARN] if query.query_id not in fused]
         told += f"; {config.fuse_share:.0%} of what is learned from is kept for the final fusion"
+    numbers: dict[str, int] = {}
+    if config.folds and splits:
+        say(f"folds={config.folds} has no part: {catalog.name} has splits")
+    elif config.folds:
+        numbers, told = _fold(queries, config.folds, config.fold_seed)
+        parted |= {FUSE: []} if "final_fusion" in config.steps else {}
     return Ground(
         name=catalog.name,
         products=products,
@@ -87,7 +125,20 @@ def read_ground(config: TrainConfig, source: Path, judgments: Path | None = None
         variants=variant_groups(products, config.variants),
         digests=_digests(catalog, source),
         split=told,
+        fold_of=numbers,
     )
+
+
+def _fold(queries: Sequence[Query], folds: int, seed: int) -> tuple[dict[str, int], str]:
+    try:
+        numbers = fold_of([query.text for query in queries], folds=folds, seed=seed)
+    except ValueError as error:
+        raise SourceDataError(f"{error}; judge more queries, or set folds=0 to learn from no label") from error
+    told = (
+        f"no splits: {folds} folds by sha256 of seed {seed} and normalised text, twins together; each query is scored "
+        "once, by what the other folds made, of which the next one chose and the rest was learned from"
+    )
+    return {query.query_id: number for query, number in zip(queries, numbers, strict=True)}, told
 
 
 def _part(

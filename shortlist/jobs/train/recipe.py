@@ -1,10 +1,5 @@
-"""Run the steps of a recipe in order: measure each with and without it, keep what helps, go on after an interruption.
+"""Run a recipe over its ground, at once or fold by fold, and again with further seeds; go on where one stopped."""
 
-A step is kept when the system that it decides by is better with it on the tuning queries; the scored queries are only
-reported. What is not kept leaves no artefact, and the table says so.
-"""
-
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from enum import Enum
@@ -16,38 +11,13 @@ from indexing.errors import ConfigError
 from retrieval.suggestions import did_you_mean
 from shortlist.config import TrainConfig
 from shortlist.evaluation.origins import flat
-from shortlist.jobs.train.bench import MISSPELT, Bench, digest_of
-from shortlist.jobs.train.ground import SCORED, TUNE, Ground, read_ground
-from shortlist.jobs.train.measure import DEPTH, PRIMARY, Measured, measure, recall_grade
+from shortlist.jobs.train.bench import Bench, digest_of
+from shortlist.jobs.train.crossing import run_crossed
+from shortlist.jobs.train.ground import SCORED, Ground, read_ground
 from shortlist.jobs.train.registry import STEPS
+from shortlist.jobs.train.running import Hits, Row, last_hits, run_steps
 from shortlist.jobs.train.steps import Step
 from shortlist.progress import say
-
-BASIC = ("bm25", "dense", "hybrid")
-"""Systems that are there without any training."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the ablation: a recipe with a step, beside the same without it.
-
-    Attributes:
-        step: Name of the step; ``untrained`` before the first.
-        kept: Whether the recipe goes on with what it made.
-        reason: Why not, or why it did not run; empty otherwise.
-        seconds: Wall time of the step, measuring apart.
-        record: What the step says of itself.
-        tuned: Its nDCG@10 on the tuning queries, of the system it decides by; ``None`` where it decides by none.
-        scored: System -> what the scored queries say.
-    """
-
-    step: str
-    kept: bool
-    reason: str = ""
-    seconds: float = 0.0
-    record: Mapping[str, Any] = field(default_factory=dict)
-    tuned: float | None = None
-    scored: Mapping[str, Measured] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +32,9 @@ class RecipeReport:
         artefacts: Name -> path of what was kept.
         configuration: The recipe as composed.
         digests: File of the source -> SHA-256.
-        seconds: Wall time of one run of it, earlier interrupted ones included.
+        seconds: Wall time of one run of it, earlier interrupted ones included, measuring apart.
+        measuring: Wall time of measuring, s.
+        hits: System -> scored query_id -> its first products, as the recipe left them.
         repeats: Further seed -> what it came to, as `headline`.
     """
 
@@ -74,13 +46,14 @@ class RecipeReport:
     configuration: Mapping[str, str]
     digests: Mapping[str, str]
     seconds: float
+    measuring: float = 0.0
+    hits: Hits = field(default_factory=dict)
     repeats: Mapping[int, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
     @property
     def headline(self) -> dict[str, dict[str, float]]:
-        """System -> measure -> mean, of the last row that was kept and measured."""
-        last = next(row for row in reversed(self.rows) if row.kept and row.scored)
-        return {system: dict(of.means) for system, of in last.scored.items()}
+        """System -> measure -> mean, of the recipe as it is in the end."""
+        return {system: dict(of.means) for system, of in self.rows[-1].stands.items()}
 
 
 def run_recipe(config: TrainConfig, *, source: Path, out: Path, judgments: Path | None = None) -> RecipeReport:
@@ -127,18 +100,23 @@ def _run_once(config: TrainConfig, ground: Ground, out: Path, *, vectors: Path) 
     settings = settings_of(config)
     _claim(out, digest_of({**settings, **ground.digests, "seeds": ""}))  # more seeds go on with the same run
     bench = Bench(config=config, ground=ground, out=out, vectors=vectors)
-    rows = [_first_row(bench)]
-    for number, step in enumerate(steps, start=1):
-        rows.append(_one(bench, step, out / "steps" / f"{number:02d}-{step.name}"))
+    if ground.folds:
+        rows, bench, hits = run_crossed(bench, steps)
+    else:
+        rows = run_steps(bench, steps, out)
+        hits = last_hits(rows)
     report = RecipeReport(
         name=ground.name,
         split=ground.split,
-        counts={role: len(queries) for role, queries in ground.queries.items()},
+        counts={role: len(queries) for role, queries in bench.ground.queries.items()}
+        | {SCORED: len(ground.queries[SCORED])},
         rows=tuple(rows),
         artefacts={name: str(path.relative_to(out)) for name, path in bench.artefacts.items()},
         configuration=settings,
         digests=ground.digests,
         seconds=sum(row.seconds for row in rows),
+        measuring=sum(row.measuring for row in rows),
+        hits=hits,
     )
     return report, bench
 
@@ -178,99 +156,3 @@ def _claim(out: Path, run: str) -> None:
     if any(out.iterdir()):
         raise ConfigError(f"{out} holds files that no recipe wrote; choose an empty folder with --out DIR")
     storage.write_json(mark, {"run": run})
-
-
-def _present(bench: Bench, system: str) -> str:
-    """Return the system to hold a new one against: itself, or the best untrained fusion where it is not there yet."""
-    return system if _exists(bench, system) else "hybrid"
-
-
-def _exists(bench: Bench, system: str) -> bool:
-    return system in (*BASIC, MISSPELT) or system in bench.rankers
-
-
-def _first_row(bench: Bench) -> Row:
-    saved = _read_row(bench.out / "untrained.json")
-    if saved is not None:
-        return saved
-    say("== untrained")
-    started = time.perf_counter()
-    row = _measured(bench, Row(step="untrained", kept=True), decides="hybrid")
-    row = _with(row, seconds=time.perf_counter() - started)
-    _write_row(bench.out / "untrained.json", row)
-    return row
-
-
-def _one(bench: Bench, step: Step, folder: Path) -> Row:
-    """Run a step, or take what an earlier run left of it, and decide whether it stays."""
-    saved = _read_row(folder / "step.json")
-    if saved is None:
-        saved = _run(bench, step, folder)
-        storage.make_folder(folder)
-        _write_row(folder / "step.json", saved)
-    if saved.kept:
-        bench.artefacts |= {name: bench.out / path for name, path in saved.record.get("artefacts", {}).items()}
-        bench.rankers |= step.rankers(bench)
-    return saved
-
-
-def _run(bench: Bench, step: Step, folder: Path) -> Row:
-    missing = sorted(set(step.needs) - set(bench.artefacts))
-    if missing or (step.labels and not bench.ground.labelled):
-        reason = f"needs {', '.join(missing)}" if missing else "no labelled queries to learn from"
-        say(f"== {step.name}: left out, {reason}")
-        return Row(step=step.name, kept=False, reason=reason)
-    say(f"== {step.name}")
-    storage.make_folder(folder)
-    started = time.perf_counter()
-    made = step.run(bench, folder)
-    seconds = time.perf_counter() - started
-    artefacts = {name: str(path.relative_to(bench.out)) for name, path in made.artefacts.items()}
-    record = {**made.record, "artefacts": artefacts}
-    row = Row(step=step.name, kept=True, seconds=seconds, record=record)
-    if not step.decides:
-        return row
-    held, rankers = dict(bench.artefacts), dict(bench.rankers)
-    bench.artefacts |= made.artefacts
-    bench.rankers |= step.rankers(bench)
-    row = _measured(bench, row, decides=step.decides)
-    bench.artefacts, bench.rankers = held, rankers
-    reference = _tuned(bench, _present(bench, step.decides))
-    if row.tuned is not None and reference is not None and row.tuned <= reference:
-        reason = f"{step.decides} {PRIMARY} on the tuning queries {row.tuned:.4f}, without it {reference:.4f}"
-        return _with(row, kept=False, reason=reason)
-    return row
-
-
-def _measured(bench: Bench, row: Row, *, decides: str) -> Row:
-    grade = recall_grade(bench.ground.grades)
-    queries = bench.ground.queries[SCORED]
-    scored = {
-        system: measure(bench.run(system, queries, DEPTH), queries, bench.ground.grades, min_grade=grade)
-        for system in (*BASIC, *(name for name in bench.rankers if name not in BASIC))
-    }
-    return _with(row, tuned=_tuned(bench, decides), scored=scored)
-
-
-def _tuned(bench: Bench, system: str) -> float | None:
-    queries = bench.ground.queries[TUNE]
-    if not queries or not _exists(bench, system):
-        return None
-    run = bench.run(system, queries, DEPTH)
-    return measure(run, queries, bench.ground.grades, min_grade=1).means[PRIMARY]
-
-
-def _with(row: Row, **changes: Any) -> Row:  # noqa: ANN401 - fields of any type
-    return replace(row, **changes)
-
-
-def _write_row(path: Path, row: Row) -> None:
-    storage.replace_json(path, asdict(row))
-
-
-def _read_row(path: Path) -> Row | None:
-    if not path.exists():
-        return None
-    found = storage.read_json(path)
-    scored = {system: Measured(of["values"]) for system, of in found.pop("scored").items()}
-    return Row(**found, scored=scored)

@@ -21,6 +21,9 @@ from retrieval.records import Query, Run
 if TYPE_CHECKING:
     from shortlist.jobs.train.bench import Bench
 
+MODELS = ("encoder", "reranker", "student")
+"""Artefacts that are model folders."""
+
 Ranker = Callable[[Sequence[Query], int], Run]
 """(queries, depth) -> a run of that depth over the whole catalogue."""
 

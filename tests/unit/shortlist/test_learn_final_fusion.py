@@ -26,7 +26,7 @@ from shortlist.engine import SearchEngine
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.final_fusing import LearnFinalFusion
 from shortlist.jobs.train.ground import FUSE, LEARN, SCORED, TUNE, Ground, read_ground
-from shortlist.jobs.train.recipe import _one
+from shortlist.jobs.train.running import one_step
 
 KINDS, COLOURS = ("chair", "desk", "lamp", "sofa", "mug", "mat"), ("red", "blue", "grey", "pink", "gold", "white")
 SHOP = [Product(f"{kind}-{colour}", f"{colour} {kind}") for kind in KINDS for colour in COLOURS]
@@ -78,7 +78,7 @@ def bench(tmp_path, tiny_model_folder, tiny_cross_encoder_folder):
 
 def test_trees_are_learned_from_queries_of_their_own_and_kept_where_the_tuning_queries_are_better_off(bench, tmp_path):
     step = LearnFinalFusion()
-    row = _one(bench, step, bench.out / "steps" / "01-final_fusion")
+    row = one_step(bench, step, bench.out / "steps" / "01-final_fusion")
     assert (row.kept, row.reason) == (True, "")
     assert row.record["queries"] == len(KINDS) * len(COLOURS)
     assert row.record["trees"] > 0

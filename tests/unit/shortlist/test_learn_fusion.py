@@ -41,6 +41,7 @@ def bench_of(*, dense_noise, lexical_noise, queries=40, seed=0):
     return SimpleNamespace(
         fusion=CONFIGURED,
         product_ids=PRODUCTS,
+        unseen=tune,
         ground=SimpleNamespace(queries=roles, grades=grades),
         sources=lambda texts: [seen[text] for text in texts],
     )
