@@ -1,5 +1,6 @@
 """What every vector, query and argument is held to, once, at the boundary of the package."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,19 +48,24 @@ def check_vectors(
     return np.ascontiguousarray(vectors)
 
 
-def check_queries(queries: npt.NDArray[Any], *, dim: int) -> FloatMatrix:
-    """Return ``queries`` as C-contiguous float32 [q, d]; any length will do that float32 can square (up to 1e19).
+def check_queries(queries: npt.NDArray[Any], *, dim: int) -> tuple[FloatMatrix, float]:
+    """Return ``queries`` as C-contiguous float32 [q, d], and the length of them all as one vector.
+
+    Each may have any length that float32 can square (up to 1e19); none is longer than all of them together.
 
     Raises:
         VectorError: If shape or dtype are wrong or a row is not finite.
     """
     _require_matrix(queries, dim=dim)
+    squares = float(np.vdot(queries, queries))
+    if math.isfinite(squares):  # so each of them is: one step is all that most queries cost
+        return np.ascontiguousarray(queries), math.sqrt(squares)
     with np.errstate(all="ignore"):  # an overflow is infinite, and refused
         bad = np.flatnonzero(~np.isfinite(np.vecdot(queries, queries)))
     if bad.size:
         shown = ", ".join(map(str, bad[:_SHOWN])) + (", ..." if bad.size > _SHOWN else "")
         raise VectorError(f"{bad.size} of {len(queries)} query vectors are not finite: rows {shown}; encode them again")
-    return np.ascontiguousarray(queries)
+    return np.ascontiguousarray(queries), float(np.linalg.norm(queries.astype(np.float64)))
 
 
 def check_tie_rank(tie_rank: IntVector | None, *, count: int) -> IntVector | None:
@@ -69,8 +75,10 @@ def check_tie_rank(tie_rank: IntVector | None, *, count: int) -> IntVector | Non
     return tie_rank
 
 
-def check_search(queries: FloatMatrix, k: int, eligible: BoolVector | None, *, count: int, dim: int) -> FloatMatrix:
-    """Return the queries, or raise what `VectorIndex.search` says about arguments."""
+def check_search(
+    queries: FloatMatrix, k: int, eligible: BoolVector | None, *, count: int, dim: int
+) -> tuple[FloatMatrix, float]:
+    """Return what `check_queries` does, or raise what `VectorIndex.search` says about arguments."""
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     if eligible is not None and (eligible.shape != (count,) or eligible.dtype != np.bool_):

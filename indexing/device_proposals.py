@@ -1,6 +1,7 @@
 """Proposals from a FAISS index on a CUDA device; what the device cannot do is asked of the CPU's index."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from indexing import faiss_gpu
 from indexing.faiss_gpu import OnDevice
@@ -26,7 +27,7 @@ class DeviceProposer(Proposer):
         parameters = self.parameters
         if self.plan.effort == "ef_search":
             parameters = faiss_gpu.graph_parameters(max(int(self.plan.parameters["ef_search"]), fetch))
-        return self._batches(self.copy, parameters, queries, fetch)
+        return self._batches(partial(self.copy.search, params=parameters), queries, fetch)
 
 
 def on_faiss_device(index: FaissIndex) -> FaissIndex:

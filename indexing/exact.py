@@ -5,28 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from indexing.checks import check_search, check_tie_rank
+from indexing.scores import score_rows
 from indexing.types import BoolVector, FloatMatrix, FloatVector, IntVector, Neighbors, Vectors
 
 _FEW = 1024  # measured: up to here one sort takes less than a partition and a sort
 _SPARSE = 8  # eligible rows fewer than one in so many are read one by one and not block by block
 _BLOCK_ROWS = 4096  # 6 MB of 384 dimensions: stays in a second-level or shared cache while all queries pass over it
-
-
-def score_rows(query: FloatVector, vectors: FloatMatrix) -> FloatVector:
-    """Return the inner product of one query with every row, each computed by itself.
-
-    A matrix product may add in another order depending on how many rows it is given; here a row's score depends on
-    that row alone (one BLAS dot per row), so equal vectors get bit-equal scores wherever they stand.
-
-    Args:
-        query: float32 [d].
-        vectors: float32 [m, d], C-contiguous.
-
-    Returns:
-        float32 [m].
-    """
-    scores: FloatVector = np.vecdot(vectors, query)
-    return scores
 
 
 def best_first(scores: FloatVector, rows: IntVector, *, k: int, tie_rank: IntVector | None) -> IntVector:
@@ -119,7 +103,7 @@ class ExactIndex:
             ValueError: If ``k`` is below 1 or ``eligible`` does not have one entry per vector.
             VectorError: If the queries have the wrong shape or dtype or are not finite.
         """
-        queries = check_search(queries, k, eligible, count=self.count, dim=self.dim)
+        queries, _ = check_search(queries, k, eligible, count=self.count, dim=self.dim)
         found = empty_neighbors(len(queries), k)
         for rows, block in self._blocks(eligible):
             for place, query in enumerate(queries):

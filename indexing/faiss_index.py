@@ -19,7 +19,7 @@ from indexing.checks import check_search, check_tie_rank
 from indexing.config import AutoConfig, IndexConfig
 from indexing.distinct import DistinctRows, number_vectors
 from indexing.errors import ArtifactCorrupt, VectorError
-from indexing.exact import ExactIndex, empty_neighbors
+from indexing.exact import ExactIndex
 from indexing.faiss_kinds import Plan
 from indexing.filter_plan import FilterPlan
 from indexing.filtered import FilteredSearch
@@ -61,7 +61,11 @@ class FaissIndex:
         """Take the parts; call `build_index` or `open_index` instead."""
         self._record = record
         self._proposer = proposer or Proposer.of(index, record.plan)
-        self._refiner = Refiner(vectors, distinct, tie_rank, is_exact=self._proposer.plan.is_exact)
+        matrix = faiss_kinds.held_vectors(index, record.plan)
+        if matrix is None and distinct.is_plain:
+            matrix = vectors.matrix
+        self._refiner = Refiner(vectors, distinct, tie_rank, is_exact=self._proposer.plan.is_exact, matrix=matrix)
+        self._most, self._factor = distinct.count, self._proposer.plan.refine_factor
         self._exact = ExactIndex(vectors, tie_rank=tie_rank)
         self._filtered = FilteredSearch(self._proposer, self._refiner, self._exact)
 
@@ -130,32 +134,37 @@ class FaissIndex:
             VectorError: If the queries have the wrong shape or dtype or are not finite.
             ForkSafetyError: If this process was forked from one that has used native threads.
         """
-        queries = check_search(queries, k, eligible, count=self.count, dim=self.dim)
+        queries, length = check_search(queries, k, eligible, count=self._record.count, dim=self._record.dim)
         if eligible is not None:
             return self._filtered.search(queries, k, eligible)
-        return self._unfiltered(queries, k)[0]
+        return self._unfiltered(queries, k, length)[0]
 
     def search_counting_scans(self, queries: FloatMatrix, k: int) -> tuple[Neighbors, int]:
         """Search as `search` does without a filter, and say how many queries an exact scan had to answer.
 
         A search so narrow that it finds fewer than ``k`` rows is completed by a scan, which is what it then costs.
         """
-        return self._unfiltered(check_search(queries, k, None, count=self.count, dim=self.dim), k)
+        queries, length = check_search(queries, k, None, count=self.count, dim=self.dim)
+        return self._unfiltered(queries, k, length)
 
-    def _unfiltered(self, queries: FloatMatrix, k: int) -> tuple[Neighbors, int]:
-        """Return the answers, and the number of scans; the arguments were checked."""
+    def _unfiltered(self, queries: FloatMatrix, k: int, length: float) -> tuple[Neighbors, int]:
+        """Return the answers, and the number of scans; the arguments were checked, ``length`` came of that."""
         claim_threads()
         keep_budget()
-        found, most = empty_neighbors(len(queries), k), self._refiner.distinct.count
-        fetch = math.ceil(k * self._proposer.plan.refine_factor) + SLACK
+        fetch = min(self._most, math.ceil(k * self._factor) + SLACK)
+        first = self._proposer.ask(queries, fetch)
+        found, left = self._refiner.quick(queries, *first, k=k, length=length)
+        if not left:
+            return found, 0
         short = self._refiner.settle(
             found,
-            range(len(queries)),
+            left,
             queries,
             self._proposer.ask,
             fetch=fetch,
-            most=most,
+            most=self._most,
             wanted=min(k, self.count),
+            first=first,
         )
         for place in short:
             _log.debug("the index proposed too few of %d rows; the query is answered by an exact scan", k)

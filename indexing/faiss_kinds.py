@@ -20,7 +20,7 @@ from indexing.config import (
     IvfSq8Config,
 )
 from indexing.errors import ConfigError
-from indexing.types import BoolVector, IntVector
+from indexing.types import BoolVector, FloatMatrix, IntVector
 
 faiss: Any = _faiss  # its own stubs know half of its names
 Parameters: TypeAlias = Mapping[str, int | float]
@@ -198,6 +198,15 @@ def exhaustive(index: Any, plan: Plan, selector: Any) -> tuple[Any, Any]:  # noq
     if "probes" in plan.parameters:
         return index, faiss.SearchParametersIVF(nprobe=plan.parameters["lists"], sel=selector)
     return index, faiss.SearchParameters(sel=selector)
+
+
+def held_vectors(index: Any, plan: Plan) -> FloatMatrix | None:  # noqa: ANN401 - faiss has no types
+    """Return the vectors that an index holds, float32 [u, d], as a view to be dropped before it; None for codes."""
+    if not plan.is_exact:
+        return None
+    flat = index if plan.kind == "flat" else faiss.downcast_index(index.storage)
+    vectors: FloatMatrix = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d).reshape(flat.ntotal, flat.d)
+    return vectors
 
 
 def selecting(numbers: BoolVector) -> Any:  # noqa: ANN401 - faiss has no types

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from indexing.checks import check_search, check_tie_rank
-from indexing.exact import best_first, empty_neighbors, score_rows
+from indexing.exact import best_first, empty_neighbors
+from indexing.scores import score_rows
 from indexing.types import BoolVector, FloatMatrix, IntVector, Neighbors, VectorIndex, Vectors
 
 _SPARE = 64  # fetched beyond k in the first round: dead rows that crowd around a query rarely cost a second one
@@ -41,6 +42,10 @@ class LayeredVectors:
     def dim(self) -> int:
         """Number of columns d."""
         return self.base.dim
+
+    @property
+    def matrix(self) -> None:
+        """None: they lie in two places."""
 
     def take(self, rows: IntVector) -> FloatMatrix:
         """Return the vectors of ``rows`` (int64 [r], any order, repeats allowed) as float32 [r, d]."""
@@ -106,7 +111,7 @@ class LayeredIndex:
             ValueError: If ``k`` is below 1 or ``eligible`` does not have one entry per row.
             VectorError: If the queries have the wrong shape or dtype or are not finite.
         """
-        queries = check_search(queries, k, eligible, count=self.count, dim=self.dim)
+        queries, _ = check_search(queries, k, eligible, count=self.count, dim=self.dim)
         n = self._base.count
         if eligible is None:
             older, newer = self._search_base(queries, k), np.arange(len(self._delta))

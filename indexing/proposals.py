@@ -1,7 +1,9 @@
 """What FAISS proposes: one way to ask an index, whole or among selected vectors only."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from functools import partial
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
@@ -13,6 +15,12 @@ from indexing.types import BoolVector, FloatMatrix, IntMatrix
 # kinds must not see that when they choose lists; half the limit also leaves room for another default.
 _BATCH_FLOATS = 64_000
 _FLAT_BATCH = 1024  # an exact index may: the tolerance covers it, and the matrix product is many times faster
+
+
+_address: Any = faiss_kinds.faiss.swig_ptr
+
+Search: TypeAlias = Callable[[FloatMatrix, int], tuple[FloatMatrix, IntMatrix]]
+"""Takes queries [q, d] and how many to fetch; returns scores and numbers [q, fetch]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +51,25 @@ class Proposer:
 
         An empty place has number -1 and comes last.
         """
-        return self._batches(self.index, self.parameters, queries, fetch)
+        if len(queries) == 1:
+            return _search(self.index, self.parameters, queries, fetch)
+        return self._batches(partial(_search, self.index, self.parameters), queries, fetch)
 
     def ask_among(self, selected: BoolVector, queries: FloatMatrix, fetch: int) -> tuple[FloatMatrix, IntMatrix]:
         """Return the best of the vectors that are selected, bool [u], each of which is compared with every query."""
         part, parameters = faiss_kinds.exhaustive(self.index, self.plan, faiss_kinds.selecting(selected))
-        return self._batches(part, parameters, queries, fetch)
+        return self._batches(partial(_search, part, parameters), queries, fetch)
 
-    def _batches(
-        self,
-        part: Any,  # noqa: ANN401 - faiss has no types
-        parameters: Any,  # noqa: ANN401 - nor here
-        queries: FloatMatrix,
-        fetch: int,
-    ) -> tuple[FloatMatrix, IntMatrix]:
+    def _batches(self, search: Search, queries: FloatMatrix, fetch: int) -> tuple[FloatMatrix, IntMatrix]:
         size = _FLAT_BATCH if self.plan.kind == "flat" else max(1, _BATCH_FLOATS // queries.shape[1])
         if len(queries) <= size:
-            scores, numbers = part.search(queries, fetch, params=parameters)
-            return scores, numbers
-        answers = [
-            part.search(queries[first : first + size], fetch, params=parameters)
-            for first in range(0, len(queries), size)
-        ]
+            return search(queries, fetch)
+        answers = [search(queries[first : first + size], fetch) for first in range(0, len(queries), size)]
         return np.concatenate([scores for scores, _ in answers]), np.concatenate([numbers for _, numbers in answers])
+
+
+def _search(index: Any, parameters: Any, queries: FloatMatrix, fetch: int) -> tuple[FloatMatrix, IntMatrix]:  # noqa: ANN401
+    """Search as `faiss.Index.search` does, whose checks and conversions these arguments have behind them."""
+    scores, numbers = np.empty((len(queries), fetch), np.float32), np.empty((len(queries), fetch), np.int64)
+    index.search_c(len(queries), _address(queries), fetch, _address(scores), _address(numbers), parameters)
+    return scores, numbers

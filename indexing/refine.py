@@ -3,10 +3,13 @@
 So scores are the same for every kind of index, every batch size and every number of threads. When the cut falls among
 rows that score the same, more are fetched until the score drops, and the tie rank decides.
 
-Nearly all of what a search costs beside FAISS is here, on the way of every query. So vectors that all differ take a
-path without bookkeeping, ties are looked for before they are sorted out, and no more rows are gathered than decide.
+Nearly all of what a search costs beside FAISS is here, on the way of every query, and every step in numpy counts: its
+code has left the caches by the time that a graph has been walked. So there are two ways. `Refiner.quick` scores and
+sorts by one call of FAISS, which is all that vectors and scores that differ need. `Refiner.settle` answers any query:
+it groups equal vectors, orders ties, keeps to filters, and asks for more.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -15,7 +18,8 @@ from typing import TypeAlias
 import numpy as np
 
 from indexing.distinct import DistinctRows
-from indexing.exact import best_first, score_rows
+from indexing.exact import best_first, empty_neighbors
+from indexing.scores import best_rows, score_rows
 from indexing.types import BoolVector, FloatMatrix, FloatVector, IntMatrix, IntVector, Neighbors, Vectors
 
 _SURE = 2.0  # standard deviations of the error of codes that separate what is wanted from what was not proposed
@@ -45,12 +49,67 @@ class Refiner:
         distinct: Which rows hold which of the vectors that an index numbers.
         tie_rank: Orders rows of equal score, int64 [n]; ``None`` for the row.
         is_exact: An index's own scores are those of the vectors but for rounding, so they show where a tie may end.
+        matrix: The distinct vectors in the order of their numbers, float32 [u, d], where they lie so already.
     """
 
     vectors: Vectors
     distinct: DistinctRows
     tie_rank: IntVector | None
     is_exact: bool
+    matrix: FloatMatrix | None
+
+    def quick(
+        self, queries: FloatMatrix, proposed: FloatMatrix, numbers: IntMatrix, *, k: int, length: float
+    ) -> tuple[Neighbors, Sequence[int]]:
+        """Answer the queries that leave nothing to settle.
+
+        Args:
+            queries: float32 [q, d].
+            proposed: The index's own scores, float32 [q, p], best first.
+            numbers: Of the vectors proposed, int64 [q, p]; -1 for none, at the end.
+            k: Rows wanted.
+            length: Of the query, where it is one.
+
+        Returns:
+            The answers, [q, k], and the places that were left empty for `settle`: too few vectors were proposed to see
+            past the k-th, some stand for several rows or score the same, or one that was not proposed may.
+        """
+        count = len(queries)
+        if numbers.shape[1] <= k:
+            return empty_neighbors(count, k), range(count)
+        if self.matrix is not None:
+            scores, best = best_rows(queries, self.matrix, numbers, k + 1)
+        else:
+            scores, best = self._best_gathered(queries, numbers, k + 1)
+        lengths = (length,) if count == 1 else np.sqrt(np.vecdot(queries, queries)).tolist()
+        left = [
+            place
+            for place, own in enumerate(lengths)
+            if numbers.item(place, -1) < 0
+            or (self.is_exact and proposed.item(place, -1) >= scores.item(place, k - 1) - _TOLERANCE * own)
+        ]
+        equal = scores[:, 1:] == scores[:, :-1]
+        if np.count_nonzero(equal):
+            left = sorted({*left, *np.flatnonzero(equal.any(axis=1)).tolist()})
+        if self.distinct.repeated.size:
+            best = np.maximum(best, 0)  # where one is missing, its query is among those left
+            left = sorted({*left, *np.flatnonzero(self.distinct.repeated[best].any(axis=1)).tolist()})
+            best = self.distinct.first_rows(best)
+        found = Neighbors(np.ascontiguousarray(scores[:, :k]), np.ascontiguousarray(best[:, :k]))
+        for place in left:
+            found.scores[place], found.rows[place] = -np.inf, -1
+        return found, left
+
+    def _best_gathered(self, queries: FloatMatrix, numbers: IntMatrix, k: int) -> tuple[FloatMatrix, IntMatrix]:
+        """Do as `best_rows` on copies of the vectors, for queries of whose numbers none is -1."""
+        scores, best = np.zeros((len(queries), k), np.float32), np.zeros((len(queries), k), np.int64)
+        places = np.arange(numbers.shape[1])[np.newaxis]
+        for place, own in enumerate(numbers):
+            if own[-1] >= 0:
+                query = queries[place : place + 1]
+                scores[place], order = best_rows(query, self._gathered(own), places, k)
+                best[place] = own[order[0]]
+        return scores, best
 
     def settle(
         self,
@@ -64,6 +123,7 @@ class Refiner:
         wanted: int,
         eligible: BoolVector | None = None,
         sure: bool = False,
+        first: tuple[FloatMatrix, IntMatrix] | None = None,
     ) -> list[int]:
         """Ask, score and fill in the answers to some queries; ask for more where a tie is cut.
 
@@ -77,6 +137,7 @@ class Refiner:
             wanted: Rows that an answer must have: k, or as many as there are.
             eligible: Every row that is not is dropped, whatever the index was told, bool [n].
             sure: Ask for more, too, while codes leave in doubt whether another vector belongs among the first k.
+            first: What the index has answered already to all queries, when asked for ``fetch``.
 
         Returns:
             The places that must be answered by an exact scan, because too few of their rows were proposed.
@@ -84,7 +145,11 @@ class Refiner:
         pending, short = list(places), list[int]()
         while pending:
             fetch = min(fetch, most)
-            scores, numbers = ask(queries[pending] if len(pending) < len(queries) else queries, fetch)
+            if first is None:
+                scores, numbers = ask(queries[pending] if len(pending) < len(queries) else queries, fetch)
+            else:
+                scores, numbers = first[0][pending], first[1][pending]
+                first = None
             left = []
             for place, row_scores, row_numbers in zip(pending, scores, numbers, strict=True):
                 outcome = self.fill(
@@ -134,7 +199,8 @@ class Refiner:
         if len(numbers) and numbers[-1] < 0:
             filled = numbers >= 0
             proposed, numbers = proposed[filled], numbers[filled]
-        exact = score_rows(query, self.vectors.take(self.distinct.first_rows(numbers)))
+        gathered = self.matrix[numbers] if self.matrix is not None else self._gathered(numbers)
+        exact = score_rows(query, gathered)
         k = found.rows.shape[1]
         rows, scores = self.distinct.expand(numbers, exact, k=k if eligible is None else None)
         if eligible is not None:
@@ -154,6 +220,9 @@ class Refiner:
             return Outcome.settled
         return Outcome.more
 
+    def _gathered(self, numbers: IntVector) -> FloatMatrix:
+        return self.vectors.take(self.distinct.first_rows(numbers))
+
     def _is_clean(
         self,
         query: FloatVector,
@@ -170,7 +239,7 @@ class Refiner:
         if not self.is_exact and np.count_nonzero(scores >= last) <= k:
             return True
         tied = proposed[exact == last]
-        return bool(proposed[-1] < tied.min() - _TOLERANCE * float(np.sqrt(np.vecdot(query, query))))
+        return bool(proposed[-1] < tied.min() - _TOLERANCE * math.sqrt(np.vecdot(query, query)))
 
 
 def _is_certain(proposed: FloatVector, exact: FloatVector, last: np.float32) -> bool:

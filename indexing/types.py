@@ -40,8 +40,12 @@ class Vectors(Protocol):
     def dim(self) -> int:
         """Number of columns d."""
 
+    @property
+    def matrix(self) -> FloatMatrix | None:
+        """All of them as one C-contiguous array, float32 [n, d], where they lie so already."""
+
     def take(self, rows: IntVector) -> FloatMatrix:
-        """Return the vectors of ``rows`` (int64 [m], any order, repeats allowed) as float32 [m, d]."""
+        """Return the vectors of ``rows`` (int64 [m], any order, repeats allowed) as float32 [m, d], C-contiguous."""
 
     def blocks(self, size: int) -> Iterator[tuple[int, FloatMatrix]]:
         """Yield ``(first_row, float32 [<=size, d])`` over all rows in order."""

@@ -164,10 +164,13 @@ class VectorStore:
                 f"{outside.size} of {len(rows)} rows are not in the store of {self.count} vectors at {self._folder}; "
                 f"the first is row {rows[outside[0]]} at place {outside[0]}"
             )
-        firsts = np.array([segment.first_row for segment in self._segments], dtype=np.int64)
+        if not len(rows):
+            return ArrayVectors(np.empty((0, self._dim), dtype=np.float32))
         parts = tuple(self._parts)
-        windows, starts = _windows(parts, self._dim) if parts else (np.empty((0, self._dim), np.float32), firsts)
-        return _StoredVectors(parts, firsts, np.array(rows, dtype=np.int64), self._dim, windows, starts)
+        windows, starts = _windows(parts, self._dim)
+        firsts = np.array([segment.first_row for segment in self._segments], dtype=np.int64)
+        part_of = np.searchsorted(firsts, rows, side="right") - 1
+        return _StoredVectors(parts, windows, starts[part_of] + (rows - firsts[part_of]) * self._dim, self._dim)
 
     def verify(self) -> None:
         """Compare size and SHA-256 of every file with what its segment says.
@@ -211,34 +214,42 @@ class VectorStore:
 
 @dataclass(frozen=True, slots=True)
 class _StoredVectors:
-    """Rows of a store in an order of their own; implements `Vectors`."""
+    """Rows of a store in an order of their own; implements `Vectors`.
+
+    Attributes:
+        parts: The segments, which live as long as this.
+        windows: All of them as `_windows` sees them.
+        places: Of every row in ``windows``, int64 [n].
+        dim: Of the vectors.
+    """
 
     parts: tuple[FloatMatrix, ...]
-    firsts: IntVector
-    rows: IntVector
-    dim: int
     windows: FloatMatrix
-    starts: IntVector
+    places: IntVector
+    dim: int
 
     @property
     def count(self) -> int:
-        return len(self.rows)
+        return len(self.places)
+
+    @property
+    def matrix(self) -> FloatMatrix | None:
+        return self._run(self.places)
 
     def take(self, rows: IntVector) -> FloatMatrix:
-        return self._gather(self.rows[rows])
+        return self.windows[self.places[rows]]
 
     def blocks(self, size: int) -> Iterator[tuple[int, FloatMatrix]]:
         for first in range(0, self.count, size):
-            wanted = self.rows[first : first + size]
-            part = int(np.searchsorted(self.firsts, wanted[0], side="right")) - 1
-            start = int(wanted[0] - self.firsts[part])
-            run = self.parts[part][start : start + len(wanted)]
-            is_run = len(run) == len(wanted) and bool((np.diff(wanted) == 1).all())
-            yield first, run if is_run else self._gather(wanted)
+            wanted = self.places[first : first + size]
+            run = self._run(wanted)
+            yield first, self.windows[wanted] if run is None else run
 
-    def _gather(self, wanted: IntVector) -> FloatMatrix:
-        part_of = np.searchsorted(self.firsts, wanted, side="right") - 1
-        return self.windows[self.starts[part_of] + (wanted - self.firsts[part_of]) * self.dim]
+    def _run(self, places: IntVector) -> FloatMatrix | None:
+        """Return the vectors at these places without copying them, when they follow one another."""
+        if not len(places) or (np.diff(places) != self.dim).any():
+            return None
+        return self.windows[places[0] :: self.dim][: len(places)]
 
 
 def _windows(parts: Sequence[FloatMatrix], dim: int) -> tuple[FloatMatrix, IntVector]:

@@ -13,6 +13,7 @@ from indexing import ArrayVectors, ExactIndex, build_index, filtered, recall_at
 from indexing.config import FlatConfig, HnswConfig, HnswSq8Config, IvfPqConfig, IvfRabitqConfig, IvfSq8Config
 from indexing.filter_plan import Way, every_way
 from indexing.proposals import Proposer
+from indexing.scores import score_rows
 
 COUNT, DIM, K = 6_000, 32, 10
 KINDS = {
@@ -94,7 +95,7 @@ def hold(world, index, eligible, *, recall, k=K):
     assert eligible[found.rows[:, :there]].all()
     for query, rows, scores in zip(world.queries, found.rows[:, :there], found.scores, strict=True):
         assert len(set(rows.tolist())) == there
-        assert np.array_equal(scores[:there], [np.vecdot(world.matrix[row], query) for row in rows])
+        assert np.array_equal(scores[:there], score_rows(query, world.matrix[rows]))
     assert recall_at(k, found, expected) >= recall
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from indexing import ArrayVectors, ExactIndex, VectorStore, build_index, open_index, recall_at
 from indexing.config import FlatConfig, HnswConfig, HnswSq8Config, IvfPqConfig, IvfRabitqConfig, IvfSq8Config
+from indexing.scores import score_rows
 
 KINDS = {
     "flat": FlatConfig(),
@@ -34,7 +35,7 @@ def slow_search(vectors, queries, k, *, tie_rank, eligible=None):
     """The definition: sort all rows by (score, tie rank), one query at a time, with Python's own sort."""
     answers = []
     for query in queries:
-        scores = [np.vecdot(row, query) for row in vectors]
+        scores = [score_rows(query, row[np.newaxis])[0] for row in vectors]
         rows = [row for row in range(len(vectors)) if eligible is None or eligible[row]]
         rows.sort(key=lambda row: (-scores[row], tie_rank[row]))
         answers.append([(row, scores[row]) for row in rows[:k]] + [(-1, -np.inf)] * (k - len(rows)))
@@ -157,7 +158,7 @@ def test_the_scores_are_those_of_brute_force_on_whatever_was_retrieved(kind):
     vectors, queries = ArrayVectors(unit_rows(3000, 32)), unit_rows(20, 32, seed=1)
     found = build_index(KINDS[kind], vectors).search(queries, 50)
     for query, rows, scores in zip(queries, found.rows, found.scores, strict=True):
-        assert np.array_equal(scores, [np.vecdot(vectors.matrix[row], query) for row in rows])
+        assert np.array_equal(scores, score_rows(query, vectors.matrix[rows]))
         assert (np.diff(scores) <= 0).all()
         assert len(set(rows.tolist())) == 50
 

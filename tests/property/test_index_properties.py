@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from indexing import ArrayVectors, ExactIndex, build_index, recall_at
 from indexing.config import FlatConfig, HnswConfig, IvfSq8Config
+from indexing.scores import score_rows
 
 CONFIGS = st.sampled_from([FlatConfig(), HnswConfig(), IvfSq8Config(lists=3, probes=3, refine_factor=50)])
 
@@ -28,7 +29,7 @@ def test_exact_search_equals_sorting_by_score_and_rank(catalogue, k):
     matrix, tie_rank, queries = catalogue
     found = ExactIndex(ArrayVectors(matrix), tie_rank=tie_rank).search(queries, k)
     for query, rows, scores in zip(queries, found.rows, found.scores, strict=True):
-        all_scores = np.vecdot(matrix, query)
+        all_scores = score_rows(query, matrix)
         expected = sorted(range(len(matrix)), key=lambda row: (-all_scores[row], tie_rank[row]))[:k]
         assert rows.tolist() == expected + [-1] * (k - len(expected))
         assert scores[: len(expected)].tolist() == all_scores[expected].tolist()

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from indexing.errors import VectorError
-from indexing.exact import ExactIndex, best_first, place_of, score_rows
+from indexing.exact import ExactIndex, best_first, place_of
+from indexing.scores import score_rows
 from indexing.vectors import ArrayVectors
 
 

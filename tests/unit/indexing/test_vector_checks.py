@@ -104,7 +104,7 @@ def test_a_query_that_is_not_finite_is_refused(value):
 
 def test_queries_of_any_length_are_fine():
     queries = np.array([[0, 0], [1e-20, 0], [1e18, 1e18]], np.float32)
-    assert np.array_equal(check_queries(queries, dim=2), queries)
+    assert np.array_equal(check_queries(queries, dim=2)[0], queries)
 
 
 def test_arguments_of_a_search_are_checked():

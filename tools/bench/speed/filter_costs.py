@@ -24,8 +24,8 @@ from indexing.config import (
     IvfRabitqConfig,
     IvfSq8Config,
 )
-from indexing.exact import score_rows
 from indexing.faiss_index import FaissIndex
+from indexing.scores import score_rows
 from indexing.threads import set_budget
 from indexing.types import FloatMatrix
 from tools.bench.speed.jobs._inputs import clustered_vectors

@@ -15,8 +15,8 @@ import numpy as np
 
 from indexing import ArrayVectors, ExactIndex, Neighbors, recall_at
 from indexing.config import HnswSq8Config
-from indexing.exact import score_rows
 from indexing.faiss_index import FaissIndex
+from indexing.scores import score_rows
 from indexing.types import FloatMatrix
 from tools.bench.speed.jobs._built import tuned_index
 from tools.bench.speed.jobs._embeddings import Embedded, catalogue

@@ -18,10 +18,10 @@ NAME = "overhead"
 K, TARGET = 100, 0.95
 KINDS: dict[str, IndexConfig] = {"flat": FlatConfig(), "hnsw": HnswConfig(links=16), "hnsw_sq8": HnswSq8Config()}
 LIMIT = (
-    "k + 4 rows are scored again on the exact vectors, which makes scores the same for every kind, batch and number of "
-    "threads: about 30 µs of numpy with warm caches (gather 6, products 4, order 4, the rest checks and bookkeeping), "
-    "more where the search has just emptied them; FAISS's own inner product by index would spare the gathering, but "
-    "adds in another order than the exact search that every index is held against"
+    "k + 4 rows are scored again on the exact vectors, by one call of FAISS, which makes scores the same for every "
+    "kind, batch and number of threads; that is a third of what is left, the checks of the query a sixth, looking for "
+    "ties a tenth, the rest is Python, whose code has left the caches by the time that a graph has been walked "
+    "(docs/decisions/0023-one-inner-product.md)"
 )
 
 
