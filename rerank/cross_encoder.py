@@ -18,9 +18,9 @@ from rerank.fusion import FloatVector
 from rerank.model import first_layers, layer_stack, load_cross_encoder
 from rerank.pairs import EncodedPair, Pair, PairTokenizer, features
 from retrieval.config import Backend, Precision, RuntimeConfig
-from retrieval.lanes.choice import choose_backend, settle_precision
+from retrieval.lanes.choice import choose_backend, open_lane, settle_precision
 from retrieval.lanes.lane import Lane, LaneInput
-from retrieval.lanes.torch_lane import TorchLane
+from retrieval.lanes.torch_lane import BATCH_TOKENS, TorchLane
 from retrieval.models import model_folder
 from retrieval.runtime import budget, choose_device, set_threads
 
@@ -48,7 +48,7 @@ class CrossEncoderReranker:
         max_tokens: int = 0,
         device: str = "cpu",
         precision: Precision = Precision.fp32,
-        batch_tokens: int = 4096,
+        batch_tokens: int = 0,
         backend: Backend = Backend.torch,
         threads: int = 1,
     ) -> None:
@@ -180,22 +180,37 @@ class CrossEncoderReranker:
 
     def _open_lane(self, precision: Precision) -> Lane:
         runtime = RuntimeConfig(device=self._device, precision=precision, backend=self._backend)
-        if choose_backend(runtime, self._device) is Backend.openvino:
+        named = str(self.folder)
+
+        def openvino_lane() -> Lane:
             from rerank.lanes import openvino_scorer
 
             return openvino_scorer(
                 self.model,
                 precision=precision,
                 threads=self._threads,
-                batch_tokens=self._batch_tokens,
-                named=str(self.folder),
+                batch_tokens=self._batch_tokens or BATCH_TOKENS,
+                named=named,
             )
-        return TorchLane(
-            partial(_forward, self.model, self._device),
-            width=1,
-            device=self._device,
-            precision=precision,
-            batch_tokens=self._batch_tokens,
+
+        def packed_lane() -> Lane:
+            from rerank.lanes import packed_scorer
+
+            return packed_scorer(self.model, precision=precision, batch_tokens=self._batch_tokens, named=named)
+
+        def torch_lane() -> Lane:
+            return TorchLane(
+                partial(_forward, self.model, self._device),
+                width=1,
+                device=self._device,
+                precision=precision,
+                batch_tokens=self._batch_tokens,
+            )
+
+        return open_lane(
+            runtime,
+            self._device,
+            {Backend.torch: torch_lane, Backend.openvino: openvino_lane, Backend.packed: packed_lane},
         )
 
 

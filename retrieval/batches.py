@@ -125,6 +125,22 @@ def token_budget_batches(lengths: Sequence[int] | IntVector, budget: int) -> Ite
         start += rows
 
 
+def filled_batches(lengths: Sequence[int] | IntVector, budget: int) -> Iterator[IntVector]:
+    """Yield positions in batches of at most ``budget`` tokens in all, for what pads nothing, longest rows first.
+
+    A row beyond the budget makes a batch of its own. Rows without tokens are in no batch.
+    """
+    lengths = np.asarray(lengths, dtype=np.int64)
+    order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
+    ends = np.cumsum(lengths[order])
+    start = 0
+    while start < len(order):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + budget, side="right")))
+        yield order[start:stop]
+        start = stop
+
+
 def _require_texts(texts: Sequence[str]) -> None:
     for position, text in enumerate(texts):
         if not isinstance(text, str):

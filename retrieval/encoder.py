@@ -20,9 +20,9 @@ from indexing.types import FloatMatrix
 from retrieval.batches import RoleTokenizer, TokenRow, pad
 from retrieval.config import Backend, EncoderConfig, Precision, RuntimeConfig
 from retrieval.folder import copy_model_folder
-from retrieval.lanes.choice import choose_backend, settle_precision
+from retrieval.lanes.choice import choose_backend, open_lane, settle_precision
 from retrieval.lanes.lane import Lane, LaneInput
-from retrieval.lanes.torch_lane import TorchLane
+from retrieval.lanes.torch_lane import BATCH_TOKENS, TorchLane
 from retrieval.models import check_model_folder, model_folder
 from retrieval.runtime import budget, choose_device, loading, own_weights, set_threads
 from retrieval.tower import TowerSettings, read_settings
@@ -169,8 +169,9 @@ class DualEncoder:
         return vectors
 
     def _open_lane(self) -> Lane:
-        runtime = self._runtime
-        if choose_backend(runtime, self.device) is Backend.openvino:
+        runtime, named = self._runtime, str(self.folder)
+
+        def openvino_lane() -> Lane:
             from retrieval.lanes.tower import openvino_tower
 
             return openvino_tower(
@@ -178,16 +179,28 @@ class DualEncoder:
                 self.settings,
                 precision=runtime.precision,
                 threads=budget(runtime),
-                batch_tokens=runtime.batch_tokens,
-                named=str(self.folder),
+                batch_tokens=runtime.batch_tokens or BATCH_TOKENS,
+                named=named,
             )
-        return TorchLane(
-            partial(_forward, self.model, self.settings),
-            width=self.dim,
-            device=self.device,
-            precision=runtime.precision,
-            batch_tokens=runtime.batch_tokens,
-        )
+
+        def packed_lane() -> Lane:
+            from retrieval.lanes.tower import packed_tower
+
+            return packed_tower(
+                self.model, self.settings, precision=runtime.precision, batch_tokens=runtime.batch_tokens, named=named
+            )
+
+        def torch_lane() -> Lane:
+            return TorchLane(
+                partial(_forward, self.model, self.settings),
+                width=self.dim,
+                device=self.device,
+                precision=runtime.precision,
+                batch_tokens=runtime.batch_tokens,
+            )
+
+        openers = {Backend.torch: torch_lane, Backend.openvino: openvino_lane, Backend.packed: packed_lane}
+        return open_lane(runtime, self.device, openers)
 
 
 def _forward(model: "SentenceTransformer", settings: TowerSettings, given: LaneInput) -> "torch.Tensor":

@@ -61,7 +61,7 @@ def _failure(
     if position is None:
         return EnvironmentProblem(
             f"the encoder failed on {len(texts)} texts together, but on none alone: {cause}; set runtime.batch_tokens "
-            "lower, or free some memory"
+            "lower (512, say), or free some memory"
         )
     product_ids = tuple(owners([position]))
     shown = ", ".join(map(repr, product_ids[:_SHOWN]))

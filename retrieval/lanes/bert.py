@@ -47,10 +47,7 @@ class BertWeights:
         config: Any = network.config
         reason = unsupported(config)
         if reason:
-            raise ConfigError(
-                f"runtime.backend=openvino cannot run {named}: {reason}; set runtime.backend=torch, with "
-                "runtime.precision=fp32 or bf16"
-            )
+            raise unknown_part(named, reason)
         body: Any = getattr(network, "base_model", network)  # a body alone is its own
         arrays = {name: array.cpu().float().numpy() for name, array in body.state_dict().items() if array.ndim}
         return cls(
@@ -77,6 +74,14 @@ class BertWeights:
     def first_layers(self, layers: int) -> "BertWeights":
         """Return the same network without its last layers."""
         return replace(self, layers=layers)
+
+
+def unknown_part(named: str, reason: str) -> ConfigError:
+    """Return the error for a model with a part that is written down in no lane but torch's own."""
+    return ConfigError(
+        f"only torch's own code can run {named}: {reason}; set runtime.backend=torch, with "
+        "runtime.precision=fp32 or bf16"
+    )
 
 
 def unsupported(config: Any) -> str:  # noqa: ANN401 - transformers' configurations share no typed base

@@ -1,9 +1,11 @@
 """Which library runs a model: decided from the configuration, the processor and what is installed, and said aloud."""
 
 import logging
+from collections.abc import Callable, Mapping
 
-from indexing.errors import EnvironmentProblem
+from indexing.errors import ConfigError, EnvironmentProblem
 from retrieval.config import Backend, Precision, RuntimeConfig
+from retrieval.lanes.lane import Lane
 from retrieval.lanes.openvino_package import INSTALL, has_openvino
 from retrieval.runtime import has_bf16, has_int8
 
@@ -25,11 +27,36 @@ def settle_precision(precision: Precision, device: str) -> Precision:
     return Precision.fp32
 
 
+def open_lane(runtime: RuntimeConfig, device: str, openers: Mapping[Backend, Callable[[], Lane]]) -> Lane:
+    """Open the lane that `choose_backend` leads to.
+
+    With ``auto``, a network that this lane does not know, or an attention that torch lacks, leads to torch's own lane,
+    which is slower; that and the reason are logged as a warning, and the lane's description says what runs.
+
+    Args:
+        runtime: What is asked for, its precision settled.
+        device: ``cpu`` or ``cuda``.
+        openers: How each lane is opened, but for ``auto``.
+
+    Raises:
+        ConfigError: When the network is not known to the lane that is asked for, or to the one that has int8.
+        EnvironmentProblem: As `choose_backend`, and when what a lane needs is not there after all.
+    """
+    backend = choose_backend(runtime, device)
+    try:
+        return openers[backend]()
+    except (ConfigError, EnvironmentProblem) as reason:
+        if runtime.backend is not Backend.auto or runtime.precision is Precision.int8 or backend is Backend.torch:
+            raise
+        logger.warning("backend=torch instead of %s (%s)", backend.name, reason)
+        return openers[Backend.torch]()
+
+
 def choose_backend(runtime: RuntimeConfig, device: str) -> Backend:
     """Return the library that a configuration and a device lead to.
 
-    ``auto`` takes torch for fp32, which is the reference, and on CUDA; OpenVINO for bf16 and int8 on a processor, or
-    torch for bf16 where OpenVINO is not installed. Which one it took, and why, is logged.
+    ``auto`` takes torch for fp32, which is the reference; for bf16 and int8 OpenVINO on a processor, or torch for bf16
+    where OpenVINO is not installed; for bf16 on CUDA the packed lane. Which one it took, and why, is logged.
 
     Raises:
         EnvironmentProblem: When the library is not installed or the processor lacks the arithmetic; nothing slower is
@@ -39,6 +66,13 @@ def choose_backend(runtime: RuntimeConfig, device: str) -> Backend:
     require_arithmetic(precision, device)
     if runtime.backend is Backend.torch:
         return Backend.torch
+    if runtime.backend is Backend.packed:
+        if device == "cuda" and precision is not Precision.bf16:
+            raise EnvironmentProblem(
+                f"runtime.backend=packed computes in bf16 on CUDA, got runtime.precision={precision.name}; "
+                "set runtime.precision=bf16, or runtime.backend=torch"
+            )
+        return Backend.packed
     if runtime.backend is Backend.openvino:
         if device == "cuda":
             raise EnvironmentProblem(
@@ -47,8 +81,11 @@ def choose_backend(runtime: RuntimeConfig, device: str) -> Backend:
         if not has_openvino():
             raise EnvironmentProblem(f"runtime.backend=openvino needs OpenVINO, which is not installed; {INSTALL}")
         return Backend.openvino
-    if precision is Precision.fp32 or device == "cuda":
+    if precision is Precision.fp32:
         return Backend.torch
+    if device == "cuda":
+        logger.info("backend=packed (bf16 on CUDA)")
+        return Backend.packed
     if has_openvino():
         logger.info("backend=openvino (%s on a processor)", precision.name)
         return Backend.openvino

@@ -14,6 +14,9 @@ from retrieval.runtime import autocast
 if TYPE_CHECKING:
     import torch
 
+BATCH_TOKENS = 4096
+"""Tokens of a batch where none are asked for."""
+
 Forward = Callable[[LaneInput], "torch.Tensor"]
 """At least one row -> float32 [b, width]."""
 
@@ -41,13 +44,13 @@ class TorchLane:
         batch_tokens: int,
         lock: "threading.Lock | None" = None,
     ) -> None:
-        """Run ``forward``, which gives ``width`` numbers a row, on at most ``batch_tokens`` tokens at a time."""
+        """Run ``forward``, which gives ``width`` numbers a row, ``batch_tokens`` tokens at most at once (0: 4,096)."""
         self.device = device
         self.precision = precision
         self.lock = lock or threading.Lock()
         self._forward = forward
         self._width = width
-        self._batch_tokens = batch_tokens
+        self._batch_tokens = batch_tokens or BATCH_TOKENS
 
     @property
     def description(self) -> str:

@@ -1,14 +1,14 @@
-"""The lane of a dual encoder: from a sentence-transformers model to what runs it."""
+"""The lanes of a dual encoder: from a sentence-transformers model to what runs it."""
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from indexing.errors import ConfigError
 from retrieval.config import Precision
-from retrieval.lanes.bert import BertWeights
+from retrieval.lanes.bert import BertWeights, unknown_part
 from retrieval.lanes.openvino_graph import DenseLayer, Readout, write_graph
 from retrieval.lanes.openvino_lane import OpenVinoLane
+from retrieval.lanes.packed_lane import PackedLane
 from retrieval.tower import TowerSettings
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 POOLINGS = ("mean", "cls")
-"""What a graph can pool by."""
+"""What a network that is written down can pool by."""
 
 
 def openvino_tower(
@@ -34,6 +34,45 @@ def openvino_tower(
         ConfigError: When the network, its pooling or a layer behind it is of a kind that is not known here.
         EnvironmentProblem: When OpenVINO is not installed.
     """
+    weights, readout = read_tower(model, settings, named=named)
+    graph = write_graph(weights, readout, int8=precision is Precision.int8, pairs=False)
+    return OpenVinoLane(
+        graph,
+        width=settings.dimension,
+        hidden=weights.width,
+        precision=precision,
+        threads=threads,
+        batch_tokens=batch_tokens,
+        pad_token=int(model.tokenizer.pad_token_id or 0),
+    )
+
+
+def packed_tower(
+    model: "SentenceTransformer", settings: TowerSettings, *, precision: Precision, batch_tokens: int, named: str
+) -> PackedLane:
+    """Copy a tower, its pooling, linear layers and unit length included, to where its model lies, to run unpadded.
+
+    Raises:
+        ConfigError: When the network, its pooling or a layer behind it is of a kind that is not known here.
+        EnvironmentProblem: When torch has no attention over texts of unequal length there.
+    """
+    weights, readout = read_tower(model, settings, named=named)
+    return PackedLane(
+        weights,
+        readout,
+        width=settings.dimension,
+        device=str(model.device.type),
+        precision=precision,
+        batch_tokens=batch_tokens,
+    )
+
+
+def read_tower(model: "SentenceTransformer", settings: TowerSettings, *, named: str) -> tuple[BertWeights, Readout]:
+    """Return the weights of a tower's network, and what becomes of its last layer.
+
+    Raises:
+        ConfigError: When the network, its pooling or a layer behind it is of a kind that is not known here.
+    """
     network: Any = model[0].auto_model
     weights = BertWeights.of(network, named=named)
     if settings.pooling not in POOLINGS:
@@ -49,16 +88,7 @@ def openvino_tower(
         dimension=settings.dimension,
         unit=True,
     )
-    graph = write_graph(weights, readout, int8=precision is Precision.int8, pairs=False)
-    return OpenVinoLane(
-        graph,
-        width=settings.dimension,
-        hidden=weights.width,
-        precision=precision,
-        threads=threads,
-        batch_tokens=batch_tokens,
-        pad_token=int(model.tokenizer.pad_token_id or 0),
-    )
+    return weights, readout
 
 
 def dense_layers(modules: "list[torch.nn.Module]", *, named: str) -> list[DenseLayer]:
@@ -80,11 +110,3 @@ def dense_layers(modules: "list[torch.nn.Module]", *, named: str) -> list[DenseL
         bias = np.zeros(len(weight), np.float32) if linear.bias is None else linear.bias.detach().cpu().float().numpy()
         layers.append(DenseLayer(weight=weight, bias=bias, tanh=activation == "Tanh"))
     return layers
-
-
-def unknown_part(named: str, reason: str) -> ConfigError:
-    """Return the error for a model with a part that only torch can run."""
-    return ConfigError(
-        f"runtime.backend=openvino cannot run {named}: {reason}; set runtime.backend=torch, with "
-        "runtime.precision=fp32 or bf16"
-    )

@@ -135,7 +135,7 @@ def _lanes() -> Finding:
         lanes += ["openvino bf16"] if has_bf16("cpu") else []
         lanes += ["openvino int8"] if has_bf16("cpu") and has_int8() else []
     if _accelerator().value.startswith("cuda"):
-        lanes += ["torch fp32 and bf16 on cuda"]
+        lanes += ["torch fp32 and bf16 on cuda", "packed bf16 on cuda (tried when a model is opened)"]
     return Finding("lanes", ", ".join(lanes))
 
 

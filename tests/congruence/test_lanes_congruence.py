@@ -281,7 +281,7 @@ def test_another_kind_of_network_is_refused_by_name(tiny_model_folder):
     network = transformers.DistilBertModel(
         transformers.DistilBertConfig(vocab_size=20, dim=8, n_layers=1, n_heads=1, hidden_dim=8)
     )
-    with pytest.raises(ConfigError, match=r"cannot run shop: its kind is distilbert.* set runtime.backend=torch"):
+    with pytest.raises(ConfigError, match=r"can run shop: its kind is distilbert.* set runtime.backend=torch"):
         BertWeights.of(network, named="shop")
 
 

@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from retrieval.batches import RoleTokenizer, pad, token_budget_batches
+from retrieval.batches import RoleTokenizer, filled_batches, pad, token_budget_batches
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +173,19 @@ def test_batches_hold_every_row_once_within_the_budget_longest_first(budget):
 
 def test_no_rows_make_no_batches():
     assert list(token_budget_batches([], 100)) == []
+
+
+def test_unpadded_batches_are_filled_to_the_budget_by_the_longest_rows_first():
+    batches = [batch.tolist() for batch in filled_batches([2, 9, 3, 0, 3, 2], budget=6)]
+    assert batches == [[1], [2, 4], [0, 5]]  # the long one alone; the row without tokens nowhere
+    assert [len(batch) for batch in filled_batches([3] * 7, budget=9)] == [3, 3, 1]
+    assert list(filled_batches([], 100)) == []
+
+
+@given(st.lists(st.integers(0, 60), max_size=60), st.integers(1, 100))
+def test_unpadded_batches_hold_every_row_with_tokens_once_and_no_two_fit_into_one(lengths, budget):
+    batches = list(filled_batches(lengths, budget))
+    sizes = [sum(lengths[place] for place in batch) for batch in batches]
+    assert sorted(place for batch in batches for place in batch) == [p for p, n in enumerate(lengths) if n]
+    assert all(size <= budget or len(batch) == 1 for size, batch in zip(sizes, batches, strict=True))
+    assert all(size + lengths[after[0]] > budget for size, after in zip(sizes, batches[1:], strict=False))

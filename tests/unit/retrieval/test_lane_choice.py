@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from indexing.errors import EnvironmentProblem
+from indexing.errors import ConfigError, EnvironmentProblem
 from rerank.config import CrossEncoderTrainerConfig
 from retrieval.config import Backend, Precision, RuntimeConfig
 from retrieval.lanes import choice
-from retrieval.lanes.choice import choose_backend, settle_precision
+from retrieval.lanes.choice import choose_backend, open_lane, settle_precision
 from retrieval.lanes.lane import LaneInput, dense_batch
 from retrieval.training_config import ContrastiveConfig
 
@@ -105,12 +105,47 @@ def test_a_device_that_openvino_does_not_run_on_is_an_error(monkeypatch):
         choose_backend(runtime_of(backend=Backend.openvino, device="auto"), "cuda")
     with pytest.raises(EnvironmentProblem, match="int8 runs on processors, not on cuda"):
         choose_backend(runtime_of(Precision.int8, device="auto"), "cuda")
-    assert choose_backend(runtime_of(Precision.bf16, device="auto"), "cuda") is Backend.torch
+
+
+def test_auto_takes_packed_texts_for_bf16_on_cuda_and_says_so(monkeypatch, caplog):
+    monkeypatch.setattr(choice, "has_bf16", lambda device: True)
+    with caplog.at_level(logging.INFO, logger="retrieval.lanes.choice"):
+        assert choose_backend(runtime_of(Precision.bf16, device="auto"), "cuda") is Backend.packed
+    assert "backend=packed (bf16 on CUDA)" in caplog.text
+    assert choose_backend(runtime_of(Precision.fp32, device="auto"), "cuda") is Backend.torch
+    assert choose_backend(runtime_of(Precision.bf16, Backend.torch, device="auto"), "cuda") is Backend.torch
+    assert choose_backend(runtime_of(Precision.fp32, Backend.packed), "cpu") is Backend.packed
+    with pytest.raises(EnvironmentProblem, match=r"packed computes in bf16 on CUDA, got runtime.precision=fp32; set"):
+        choose_backend(runtime_of(Precision.fp32, Backend.packed, device="auto"), "cuda")
+
+
+def openers(refusal):
+    """Lanes that are only named; all but torch's refuse."""
+
+    def refused():
+        raise refusal
+
+    return {Backend.torch: lambda: "torch", Backend.openvino: refused, Backend.packed: refused}
+
+
+@pytest.mark.parametrize("refusal", [ConfigError("it pools by max"), EnvironmentProblem("torch has no attention")])
+@pytest.mark.parametrize(("device", "taken"), [("cpu", "openvino"), ("cuda", "packed")])
+def test_what_auto_cannot_have_runs_in_torch_and_the_reason_is_said(monkeypatch, caplog, refusal, device, taken):
+    monkeypatch.setattr(choice, "has_bf16", lambda device: True)
+    assert open_lane(runtime_of(Precision.bf16, device="auto"), device, openers(refusal)) == "torch"
+    assert [record.message for record in caplog.records] == [f"backend=torch instead of {taken} ({refusal})"]
+    with pytest.raises(type(refusal), match=str(refusal)):  # asked for: an error
+        open_lane(runtime_of(Precision.bf16, Backend[taken], device="auto"), device, openers(refusal))
+    if device == "cpu":
+        with pytest.raises(type(refusal), match=str(refusal)):  # torch has no int8
+            open_lane(runtime_of(Precision.int8), device, openers(refusal))
 
 
 def test_settings_that_exclude_each_other_are_refused_at_once():
     with pytest.raises(ValueError, match=r"int8 runs on processors with openvino, got runtime.backend=torch"):
         runtime_of(Precision.int8, Backend.torch)
+    with pytest.raises(ValueError, match=r"int8 runs on processors with openvino, got runtime.backend=packed"):
+        runtime_of(Precision.int8, Backend.packed)
     with pytest.raises(ValueError, match=r"int8 runs on processors .* runtime.device=cuda"):
         runtime_of(Precision.int8, device="cuda")
     with pytest.raises(ValueError, match=r"backend=openvino runs on processors, got runtime.device=cuda"):

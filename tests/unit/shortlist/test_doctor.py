@@ -114,4 +114,9 @@ def test_lanes_on_a_device_are_told_and_none_of_openvino_without_it(tmp_path, mo
     monkeypatch.setattr(runtime, "CPU_FLAGS", tmp_path / "absent")
     monkeypatch.setattr(openvino_package, "has_openvino", lambda: False)
     installed(torch="2.13.0+cu130")
-    assert found("lanes") == [doctor.Finding("lanes", "torch fp32, torch fp32 and bf16 on cuda")]
+    assert found("lanes") == [
+        doctor.Finding(
+            "lanes",
+            "torch fp32, torch fp32 and bf16 on cuda, packed bf16 on cuda (tried when a model is opened)",
+        )
+    ]
