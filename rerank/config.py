@@ -5,6 +5,9 @@ from enum import Enum
 
 from retrieval.config import TRAINING_PRECISIONS, Precision
 
+LEAST_PASSES = 10
+"""Hits by which an answer is judged (`rerank.answer.LOOKED_AT`): all of them need the score that was calibrated."""
+
 
 @dataclass(kw_only=True, slots=True)
 class RerankerConfig:
@@ -20,16 +23,23 @@ class CrossEncoderConfig(RerankerConfig):
         max_tokens: Longest pair, in tokens; 0 keeps the model's own.
         weight: Weight of the cross-encoder in the final fusion, in [0, 1]; below 0 takes the one stored with the model
             (chosen on held-out queries; 0 unless it won there).
+        student: A folder of a cross-encoder with fewer layers that sees the candidates first, as step ``student`` of a
+            recipe makes it; empty for none.
+        passes: How many candidates the student passes on to ``model``.
     """
 
     model: str
     max_tokens: int = 0
     weight: float = -1.0
+    student: str = ""
+    passes: int = 20
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
         if self.weight > 1:
             raise ValueError(f"reranker.weight must be in [0, 1], or below 0 for the stored one, got {self.weight}")
+        if self.passes < LEAST_PASSES:
+            raise ValueError(f"reranker.passes must be at least {LEAST_PASSES}, got {self.passes}")
 
 
 @dataclass(kw_only=True, slots=True)

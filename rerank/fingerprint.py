@@ -7,6 +7,7 @@ stores the fingerprint and refuses another one, field by field as for the query 
 from pathlib import Path
 
 from indexing.errors import ArtifactCorrupt
+from rerank.cascade import student_config
 from rerank.config import CrossEncoderConfig
 from rerank.corrected import fusion_of
 from rerank.folder import check_cross_encoder_folder
@@ -17,18 +18,29 @@ from retrieval.text import MAX_QUERY_CHARS
 from retrieval.tower import describe_module, longest_text
 
 
-def reranker_fingerprint(folder: Path, config: CrossEncoderConfig) -> Fingerprint:
+def reranker_fingerprint(folder: Path, config: CrossEncoderConfig, student: Path | None = None) -> Fingerprint:
     """Return the identity of the reranker that ``folder`` becomes under a configuration.
 
     Args:
         folder: A CrossEncoder folder.
-        config: Length and weight that replace the folder's own; its ``model`` is not read.
+        config: Length and weight that replace the folder's own, and how many candidates a student passes on; its
+            folders are not read.
+        student: Folder of the student that sees candidates first; its fields have ``student_`` before their names.
 
     Raises:
         ConfigError: When the folder is no usable cross-encoder, or stores no weight when the stored one is asked for.
         ArtifactUntrusted: When it holds what can run code.
         ArtifactCorrupt, ArtifactIncompatible: When one of its JSON files does not parse or cannot be used.
     """
+    if student is not None:
+        front = reranker_fingerprint(student, student_config(config, student))
+        return Fingerprint(
+            {
+                **reranker_fingerprint(folder, config).fields,
+                **{f"student_{name}": value for name, value in front.fields.items()},
+                "student_passes": str(config.passes),
+            }
+        )
     check_cross_encoder_folder(folder)
     modules = check_model_folder(folder)
     transformer = folder / modules[0].folder

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -50,8 +50,8 @@ class Ranked:
         product_id: The product.
         row: Its row in the generation that recalled it.
         score: Final score; higher is better; never rises down the list; comparable within one answer only.
-        stages: Score of each stage that saw it: the sources' own, ``fusion``, and ``rerank`` where the cross-encoder
-            did.
+        stages: Score of each stage that saw it: the sources' own, ``fusion``, ``student`` where a cascade has one, and
+            ``rerank`` where the cross-encoder did.
         probability: That it is a good match; ``None`` where the cross-encoder did not see it or is not calibrated.
     """
 
@@ -118,13 +118,7 @@ def rerank(
 
 
 def combine(candidates: Sequence[Candidate], cross: FloatVector, final: FloatVector) -> list[Ranked]:
-    """Order a query's candidates by both stages, of which the second has seen the first few.
-
-    Those that it has seen have final scores; equal ones are ordered by product_id. The others, which it has not seen
-    for the deadline or because they lie beyond ``depth``, keep the first stage's order and follow: their scores are
-    shifted down so that the first of them lies at least ``TAIL_GAP`` below the last reranked one. Nothing is guessed
-    about them. Pairs are scored in the first stage's order, so whoever was not seen has less to say for himself than
-    all who were; a place further up would be one that no evidence stands for.
+    """Order a query's candidates by both stages; see `reorder`.
 
     Args:
         candidates: Best first, as the retriever returns them.
@@ -135,27 +129,65 @@ def combine(candidates: Sequence[Candidate], cross: FloatVector, final: FloatVec
         All candidates, best first; empty for none.
 
     Raises:
-        ValueError: If there are not as many of both scores, or the candidates are not best first.
+        ValueError: As `reorder`.
     """
-    _check(candidates)
-    if not len(cross):
-        return [_ranked(candidate, candidate.score) for candidate in candidates]
-    seen, tail = candidates[: len(cross)], candidates[len(cross) :]
-    order = final_order(final, [candidate.product_id for candidate in seen])
-    ranked = [_ranked(seen[i], float(final[i]), rerank=float(cross[i])) for i in order]
-    shift = ranked[-1].score - TAIL_GAP - seen[-1].score
-    return ranked + [_ranked(candidate, candidate.score + shift) for candidate in tail]
+    return reorder(as_ranked(candidates), cross, final, stage="rerank")
 
 
-def _check(candidates: Sequence[Candidate]) -> None:
-    for above, below in itertools.pairwise(candidates):
+def as_ranked(candidates: Sequence[Candidate]) -> list[Ranked]:
+    """Return candidates, best first, in the order and with the scores of the first stage."""
+    return [
+        Ranked(found.product_id, found.row, found.score, {**found.sources, "fusion": found.score})
+        for found in candidates
+    ]
+
+
+def as_candidates(ranked: Sequence[Ranked]) -> list[Candidate]:
+    """Return what a stage ranked as the candidates of the next, every score so far among their sources."""
+    return [
+        Candidate(product_id=found.product_id, row=found.row, score=found.score, rank=rank, sources=found.stages)
+        for rank, found in enumerate(ranked, start=1)
+    ]
+
+
+def reorder(ranked: Sequence[Ranked], said: FloatVector, final: FloatVector, *, stage: str) -> list[Ranked]:
+    """Order what is ranked by a further stage, which has seen the first few.
+
+    Those that it has seen have final scores; equal ones are ordered by product_id. The others, which it has not seen
+    for the deadline or because they lie beyond its depth, keep the order so far and follow: their scores are
+    shifted down so that the first of them lies at least ``TAIL_GAP`` below the last reranked one. Nothing is guessed
+    about them. Pairs are scored in the order so far, so whoever was not seen has less to say for himself than
+    all who were; a place further up would be one that no evidence stands for.
+
+    Args:
+        ranked: Best first.
+        said: The stage's scores of the first m of them, float32 [m]; none changes nothing.
+        final: What its final fusion makes of them, float32 [m].
+        stage: Its name among their scores.
+
+    Returns:
+        All of them, best first; empty for none.
+
+    Raises:
+        ValueError: If there are not as many of both scores, or they are not best first.
+    """
+    _check(ranked)
+    if not len(said):
+        return list(ranked)
+    seen, tail = ranked[: len(said)], ranked[len(said) :]
+    order = final_order(final, [found.product_id for found in seen])
+    first = [
+        replace(seen[i], score=float(final[i]), stages={**seen[i].stages, stage: float(said[i])})
+        for i in order.tolist()
+    ]
+    shift = first[-1].score - TAIL_GAP - seen[-1].score
+    return first + [replace(found, score=found.score + shift) for found in tail]
+
+
+def _check(ranked: Sequence[Ranked]) -> None:
+    for above, below in itertools.pairwise(ranked):
         if below.score > above.score:
             raise ValueError(
                 f"candidates must come best first: {below.product_id!r} at {below.score} follows "
                 f"{above.product_id!r} at {above.score}"
             )
-
-
-def _ranked(candidate: Candidate, score: float, **rerank: float) -> Ranked:
-    stages = {**candidate.sources, "fusion": candidate.score, **rerank}
-    return Ranked(product_id=candidate.product_id, row=candidate.row, score=score, stages=stages)

@@ -79,7 +79,7 @@ class Hit:
         product_id: The product.
         rank: Place in the answer, from 1.
         score: Final score; higher is better; comparable within one answer only.
-        stages: Score of every stage that saw it: ``dense``, ``lexical``, ``fusion``, ``rerank``.
+        stages: Score of every stage that saw it: ``dense``, ``lexical``, ``fusion``, ``student``, ``rerank``.
         product: The fields kept for display.
         probability: That it is a good match, comparable across queries; ``None`` where the cross-encoder did not see
             it, or was not calibrated on held-out queries.

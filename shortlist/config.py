@@ -486,7 +486,7 @@ GROUPS: dict[str, dict[str, type]] = {
 EXPERIMENT = "experiment"
 """The group of whole recipes: YAML that sets keys of the job ``train`` and has no schema of its own."""
 
-PATH_KEYS = ("encoder.model", "reranker.model", "trainer.base", "reranker.base")
+PATH_KEYS = ("encoder.model", "reranker.model", "reranker.student", "trainer.base", "reranker.base")
 """Keys whose values are paths of the user's, which may hold any character."""
 
 OPEN_MAPPINGS = ("catalog.fields.", "catalog.query_fields.", "catalog.judgment_fields.", "catalog.grades.")

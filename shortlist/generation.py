@@ -13,11 +13,12 @@ from indexing.observed import Observe
 from indexing.types import BoolVector, FloatMatrix, Vectors
 from indexing.vectors import check_vectors
 from rerank.answer import LOOKED_AT, Shown
+from rerank.cascade import RERANK_STAGE, STUDENT_STAGE, Student
 from rerank.confidence import AnswerCheck, Confidence
 from rerank.cost import BatchCost
 from rerank.deadline import Deadline, Seen, score_all, score_until
 from rerank.final import Mix
-from rerank.reranker import NOTHING, PassThrough, Ranked, Reranker, combine
+from rerank.reranker import NOTHING, PassThrough, Ranked, Reranker, as_candidates, as_ranked, reorder
 from retrieval.products import Products
 from retrieval.query_lane import QueryLane
 from retrieval.records import Candidate
@@ -109,6 +110,7 @@ class Generation:
         tower: Query tower; ``None`` when queries come as vectors.
         cost: What the reranker's batches take here; goes with the reranker.
         living: What it takes to apply further records of the journal.
+        student: Sees the candidates before the reranker, which then sees those that it passes on; ``None`` for none.
         confidence: What was learned of how far the reranker's scores and whole answers can be trusted.
         token: A number that no other generation of this process has, whatever its name.
     """
@@ -123,6 +125,7 @@ class Generation:
     tower: QueryTower | None
     cost: BatchCost
     living: Living
+    student: Student | None = None
     confidence: Confidence = field(default_factory=Confidence)
     token: int = field(init=False, default_factory=itertools.count(1).__next__)  # drawn anew by `replace`
 
@@ -177,7 +180,7 @@ class Generation:
         Args:
             texts: Normalised queries.
             recall_depth: Candidates kept after the first fusion.
-            rerank_depth: How many of them the cross-encoder sees.
+            rerank_depth: How many of them the second stage sees: the student where there is one, else the reranker.
             sources: Which sources are asked.
             eligible: Rows that may be returned; ``None`` means all.
             reranking: Whether the second stage runs at all.
@@ -204,16 +207,26 @@ class Generation:
     def _finish(
         self, text: str, recall: Recall, second: Reranker, depth: int, *, deadline: Deadline | None, k: int
     ) -> Ranking:
-        candidates, timings = recall.candidates, dict(recall.timings_ms)
-        if not (second.fusion.asks and candidates):
-            return Ranking(tuple(combine(candidates, NOTHING, NOTHING)), timings)
+        ranked, timings = as_ranked(recall.candidates), dict(recall.timings_ms)
+        if not (second.fusion.asks and ranked):
+            return Ranking(tuple(ranked), timings)
+        passed = min(depth, len(ranked))
+        if self.student is not None and self.student.passes < passed:
+            front, fronts, count, passed = self.student.reranker, self.student.cost, passed, self.student.passes
+            start = time.perf_counter()
+            seen, ranked = self._scored(
+                text, ranked, front, fronts, stage=STUDENT_STAGE, count=count, deadline=deadline, k=passed
+            )
+            if seen.batches:
+                timings[STUDENT_STAGE] = (time.perf_counter() - start) * 1000
+            if seen.is_cut:  # what it did not see was not sieved
+                return Ranking(tuple(ranked), timings, degraded=("rerank",), reranked=(0, passed))
         start = time.perf_counter()
-        mix = self.mix(text, candidates[:depth], second)
-        seen = self._seen(text, recall, second, mix, deadline=deadline, k=k)
-        final = mix.scores(seen.scores) if len(seen.scores) else NOTHING
-        ranked = combine(candidates, seen.scores, final)
+        seen, ranked = self._scored(
+            text, ranked, second, self.cost, stage=RERANK_STAGE, count=passed, deadline=deadline, k=k
+        )
         if seen.batches:
-            timings["rerank"] = (time.perf_counter() - start) * 1000
+            timings[RERANK_STAGE] = (time.perf_counter() - start) * 1000
         return Ranking(
             tuple(self.confidence.with_probabilities(ranked)),
             timings,
@@ -221,6 +234,35 @@ class Generation:
             reranked=(len(seen.scores), seen.of),
             settled=seen.settled,
         )
+
+    def _scored(
+        self,
+        text: str,
+        ranked: Sequence[Ranked],
+        reranker: Reranker,
+        cost: BatchCost,
+        *,
+        stage: str,
+        count: int,
+        deadline: Deadline | None,
+        k: int,
+    ) -> tuple[Seen, list[Ranked]]:
+        """Let a cross-encoder see the first ``count`` of what is ranked, and order them anew."""
+        mix = self.mix(text, as_candidates(ranked[:count]), reranker)
+        if deadline is None:
+            seen = score_all(reranker, cost, text, self._texts(ranked[:count]))
+        else:
+            seen = score_until(
+                deadline,
+                reranker,
+                cost,
+                text,
+                lambda first, end: self._texts(ranked[first:end]),
+                mix=mix,
+                k=min(k, count),
+            )
+        final = mix.scores(seen.scores) if len(seen.scores) else NOTHING
+        return seen, reorder(ranked, seen.scores, final, stage=stage)
 
     def _checked(self, text: str, ranking: Ranking) -> Ranking:
         """Say of an answer whether there is a good match among its first hits."""
@@ -236,30 +278,17 @@ class Generation:
         first = ranking.ranked[:LOOKED_AT]
         return [Shown(found.stages, self.template.render(self.products.get(found.row))) for found in first]
 
-    def _seen(
-        self, text: str, recall: Recall, second: Reranker, mix: Mix, *, deadline: Deadline | None, k: int
-    ) -> Seen:
-        if deadline is None:
-            return score_all(second, self.cost, text, self.texts(recall, mix.count))
-        return score_until(
-            deadline,
-            second,
-            self.cost,
-            text,
-            lambda first, end: self.texts(recall, end, first=first),
-            mix=mix,
-            k=min(k, mix.count),
-        )
-
     def mix(self, text: str, candidates: Sequence[Candidate], second: Reranker) -> Mix:
         """Return a query's candidates, best first, as the final fusion of a second stage takes them up."""
         products = self.products
         return second.fusion.over(text, candidates, lambda: [products.get(candidate.row) for candidate in candidates])
 
-    def texts(self, recall: Recall, count: int, *, first: int = 0) -> list[str]:
-        """Return the texts of the candidates from place ``first`` up to ``count``, as the cross-encoder reads them."""
-        wanted = recall.candidates[first:count]
-        return [self.template.render(self.products.get(candidate.row)) for candidate in wanted]
+    def texts(self, recall: Recall, count: int) -> list[str]:
+        """Return the texts of the first ``count`` candidates, as the cross-encoder reads them."""
+        return self._texts(recall.candidates[:count])
+
+    def _texts(self, found: Sequence[Candidate | Ranked]) -> list[str]:
+        return [self.template.render(self.products.get(one.row)) for one in found]
 
 
 def require_tower(generation: Generation) -> None:

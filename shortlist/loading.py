@@ -11,6 +11,7 @@ from indexing.config import IndexConfig
 from indexing.errors import ConfigError, EnvironmentProblem, FingerprintMismatch
 from indexing.forks import claim_threads
 from indexing.storage import FileDigest
+from rerank.cascade import Student, require_cascade, student_config
 from rerank.confidence import read_confidence
 from rerank.config import CrossEncoderConfig, RerankerConfig
 from rerank.cost import CALIBRATION_PAIRS, BatchCost, calibrate
@@ -91,9 +92,12 @@ def load_generation(
     check_first_stage(canary, retriever, products, overlap=float(manifest.canary["overlap"]))
     loaded("canary")
     reranker: Reranker = PassThrough()
+    student, cost = None, BatchCost(0.0, 1.0)
     if reranking:
         # What the build measured holds for the encoder alone, so that `auto` here takes what needs no measurement.
         reranker = _reranker(bundle, asked, canary, products, template, beside)
+        cost = _cost(reranker, products, template, beside)
+        student = _student(bundle, asked, cost, products, template, beside)
         loaded("reranker")
     return Generation(
         name=manifest.version,
@@ -104,7 +108,8 @@ def load_generation(
         retriever=retriever,
         reranker=reranker,
         tower=tower,
-        cost=_cost(reranker, products, template, beside),
+        cost=cost,
+        student=student,
         living=Living.over(manifest, stage, template, store=store, encode=_product_tower(bundle, tower, runtime)),
         confidence=read_confidence(bundle.folder / "reranker"),
     )
@@ -221,7 +226,8 @@ def _reranker(
         return PassThrough()
     folder = bundle.folder / "reranker"
     recorded = Fingerprint(bundle.manifest.reranker_fingerprint)
-    different = differences(recorded, reranker_fingerprint(folder, config), stored_in="manifest")
+    student = bundle.folder / "student" if config.student else None
+    different = differences(recorded, reranker_fingerprint(folder, config, student), stored_in="manifest")
     if different:
         raise FingerprintMismatch(
             f"the cross-encoder in {folder} is not the one that {bundle.manifest.version} was built with: "
@@ -241,8 +247,31 @@ def _shared_reranker(bundle: Bundle, beside: Generation | None) -> Reranker | No
 
 def _reranker_identity(bundle: Bundle) -> tuple[dict[str, Any], dict[str, FileDigest]]:
     """Return all that a reranker is made of: its configuration and the digests of its files."""
-    files = {name: digest for name, digest in bundle.manifest.files.items() if name.startswith("reranker/")}
+    folders = ("reranker/", "student/")
+    files = {name: digest for name, digest in bundle.manifest.files.items() if name.startswith(folders)}
     return bundle.manifest.reranker, files
+
+
+def _student(
+    bundle: Bundle,
+    runtime: RuntimeConfig,
+    cost: BatchCost,
+    products: ProductTable,
+    template: TextTemplate,
+    beside: Generation | None,
+) -> Student | None:
+    """Open the student that sees candidates first, where there is one; `_reranker` has proven its fingerprint."""
+    config: Any = thaw("reranker", bundle.manifest.reranker, RerankerConfig)
+    if not isinstance(config, CrossEncoderConfig) or not config.student:
+        return None
+    if beside is not None and _reranker_identity(beside.bundle) == _reranker_identity(bundle):
+        return beside.student
+    folder = bundle.folder / "student"
+    require_cascade(config, bundle.folder / "reranker", folder)
+    front = open_reranker(student_config(config, folder), runtime)
+    fronts = _measured(front, products, template)
+    fronts.lane = cost.lane  # both want the same cores
+    return Student(front, fronts, config.passes)
 
 
 def _cost(reranker: Reranker, products: ProductTable, template: TextTemplate, beside: Generation | None) -> BatchCost:
@@ -253,6 +282,10 @@ def _cost(reranker: Reranker, products: ProductTable, template: TextTemplate, be
     """
     if beside is not None and reranker is beside.reranker:
         return beside.cost
+    return _measured(reranker, products, template)
+
+
+def _measured(reranker: Reranker, products: ProductTable, template: TextTemplate) -> BatchCost:
     if not reranker.fusion.asks or not products.count:
         return BatchCost(0.0, 1.0)  # never asked
     step = max(1, products.count // CALIBRATION_TEXTS)

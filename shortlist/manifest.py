@@ -29,7 +29,7 @@ OWN_FILES = frozenset(
 )  # fmt: skip
 """What a version holds besides model folders; docs/formats.md describes each. No build writes another."""
 
-MODEL_FOLDERS = ("encoder", "reranker")
+MODEL_FOLDERS = ("encoder", "reranker", "student")
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 

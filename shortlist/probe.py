@@ -124,7 +124,7 @@ def limit_bytes(bundle: Bundle) -> int:
 def _size_bytes(bundle: Bundle) -> int:
     """Return the bytes of what the child reads."""
     files = bundle.manifest.files
-    read = sum(files[name].size_bytes for name in files if not name.startswith(("encoder/", "reranker/")))
+    read = sum(files[name].size_bytes for name in files if not name.startswith(("encoder/", "reranker/", "student/")))
     return read + sum(segment.vectors.size_bytes for segment in bundle.manifest.segments)
 
 

@@ -129,6 +129,7 @@ def _build_config(config: CompactConfig, bundle: Bundle) -> BuildConfig:
     reranker = thaw("reranker", manifest.reranker, RerankerConfig)
     if isinstance(reranker, CrossEncoderConfig):
         reranker.model = str(bundle.folder / "reranker")
+        reranker.student = str(bundle.folder / "student") if reranker.student else ""
     return BuildConfig(
         catalog=CatalogConfig(name=str(manifest.catalogue["name"])),
         text=thaw("text", manifest.text, TextConfig),

@@ -64,7 +64,13 @@ def describe(
     Returns:
         The manifest; apart from ``version`` and ``created`` it depends on the content alone.
     """
-    frozen = freeze("reranker", config.reranker)
+    reranking = freeze("reranker", config.reranker)
+    if "model" in reranking:
+        reranking["model"] = "reranker"
+        if reranking["student"]:
+            reranking["student"] = "student"
+        else:  # says nothing, and releases without cascades can read the rest
+            del reranking["student"], reranking["passes"]
     content: dict[str, Any] = {
         "format": FORMAT,
         "catalogue": catalogue,
@@ -81,7 +87,7 @@ def describe(
         "index": index,
         "lexical": freeze("lexical", config.lexical),
         "fusion": freeze("fusion", config.fusion),
-        "reranker": frozen | ({"model": "reranker"} if "model" in frozen else {}),
+        "reranker": reranking,
         "reranker_fingerprint": dict(reranker.fields),
         "canary": canary,
     }

@@ -345,7 +345,8 @@ class _Build:
         config = self.config.reranker
         if not isinstance(config, CrossEncoderConfig):
             return Fingerprint({})
-        return reranker_fingerprint(self.staging / "reranker", config)
+        student = self.staging / "student" if config.student else None
+        return reranker_fingerprint(self.staging / "reranker", config, student)
 
     def _models(self, encoder: DualEncoder | None) -> None:
         if encoder is not None:
@@ -354,6 +355,9 @@ class _Build:
         if isinstance(self.config.reranker, CrossEncoderConfig):
             copy_folder(Path(self.config.reranker.model), self.staging / "reranker")
             self._adopt("reranker")
+            if self.config.reranker.student:
+                copy_folder(Path(self.config.reranker.student), self.staging / "student")
+                self._adopt("student")
 
     def _adopt(self, name: str) -> None:
         digests = storage.adopt_folder(self.staging / name)
@@ -421,8 +425,11 @@ class _Build:
 def _require_reranker(config: RerankerConfig) -> None:
     """Refuse a reranker folder that cannot be used before anything expensive starts."""
     if isinstance(config, CrossEncoderConfig):
+        from rerank.cascade import require_cascade
         from rerank.confidence import read_confidence
         from rerank.folder import check_cross_encoder_folder
 
         check_cross_encoder_folder(Path(config.model))
         read_confidence(Path(config.model))
+        if config.student:
+            require_cascade(config, Path(config.model), Path(config.student))

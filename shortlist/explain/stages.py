@@ -11,8 +11,10 @@ import numpy as np
 
 from indexing.exact import ExactIndex, place_of
 from indexing.types import BoolVector, FloatVector
+from rerank.cascade import RERANK_STAGE, STUDENT_STAGE
 from rerank.deadline import Deadline
-from rerank.reranker import PassThrough
+from rerank.final import Mix
+from rerank.reranker import NOTHING, PassThrough, Ranked, Reranker, as_candidates, as_ranked, reorder
 from retrieval.filters import Condition
 from retrieval.retriever import DENSE, LEXICAL, Trace
 from shortlist.explain.records import Otherwise, Outcome, Stage, Verdict
@@ -237,25 +239,48 @@ def _rerank_stage(generation: Generation, question: Question, ranking: Ranking, 
     text = generation.template.render(generation.products.get(row))
     score = float(reranker.score(question.text, [text])[0])
     rank = _rank_among(score, others)
+    was_sieved = any(STUDENT_STAGE in ranked.stages for ranked in ranking.ranked if ranked.row == row)
     return Stage(
         "rerank",
         Outcome.not_reached,
         rank,
         len(others) + 1,
         score=score,
-        note="by this score alone, had it come so far",
+        note="the student did not pass it on" if was_sieved else "by this score alone, had it come so far",
     )
 
 
 def _parts(generation: Generation, question: Question, trace: Trace, ranking: Ranking, row: int) -> Mapping[str, float]:
     """Take the final score of a product apart, as the final fusion puts it together."""
-    said = {ranked.row: ranked.stages["rerank"] for ranked in ranking.ranked if "rerank" in ranked.stages}
-    candidates = trace.fused[: question.depth]
-    seen = [candidate.row for candidate in candidates[: len(said)]]
-    if row not in said or set(seen) != said.keys():
+    ranked = as_ranked(trace.fused[: question.depth])
+    student, count = generation.student, len(ranked)
+    if student is not None and student.passes < count:
+        mix, said = _mix(generation, question, ranked, student.reranker, ranking, STUDENT_STAGE)
+        if mix is None or not len(said):
+            return {}
+        ranked, count = reorder(ranked, said, mix.scores(said), stage=STUDENT_STAGE), student.passes
+    mix, said = _mix(generation, question, ranked[:count], generation.reranker, ranking, RERANK_STAGE)
+    place = next((place for place, found in enumerate(ranked[: len(said)]) if found.row == row), None)
+    if mix is None or place is None:
         return {}
-    parts = generation.mix(question.text, candidates, generation.reranker).parts([said[one] for one in seen])
-    return {name: float(values[seen.index(row)]) for name, values in parts.items()}
+    return {name: float(values[place]) for name, values in mix.parts(said).items()}
+
+
+def _mix(
+    generation: Generation,
+    question: Question,
+    ranked: Sequence[Ranked],
+    reranker: Reranker,
+    ranking: Ranking,
+    stage: str,
+) -> tuple[Mix | None, FloatVector]:
+    """Return candidates as a stage took them up, and what it said of the first of them; nothing where it saw others."""
+    found = {one.row: one.stages[stage] for one in ranking.ranked if stage in one.stages}
+    seen = [one.row for one in ranked[: len(found)]]
+    if set(seen) != found.keys():
+        return None, NOTHING
+    said = np.array([found[one] for one in seen], dtype=np.float32)
+    return generation.mix(question.text, as_candidates(ranked), reranker), said
 
 
 def _unseen(ranking: Ranking) -> str:

@@ -149,7 +149,7 @@ def _full_steps(bundle: Bundle) -> Iterator[tuple[str, Callable[[], str]]]:
 
     def load() -> str:
         loaded.append(load_generation(bundle, runtime=RuntimeConfig(), probing=False))
-        models = [name for name in ("encoder", "reranker") if f"{name}/modules.json" in manifest.files]
+        models = [name for name in ("encoder", "reranker", "student") if f"{name}/modules.json" in manifest.files]
         return f"everything loads; {' and '.join(models) or 'no model'} as the fingerprint says"
 
     def applied() -> str:

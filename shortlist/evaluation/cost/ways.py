@@ -166,7 +166,7 @@ def _reranked(
             ways += [
                 Way(
                     system=System.hybrid_rerank,
-                    generation=replace(at, reranker=cut),
+                    generation=replace(at, reranker=cut, student=None),  # what one model costs at a depth
                     index=own,
                     depth=depth,
                     layers=count or whole.layers,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from shortlist.jobs.train.adapt import Adapt
 from shortlist.jobs.train.attacks import Attacks
+from shortlist.jobs.train.cascading import ChooseCascade
 from shortlist.jobs.train.distilling import Distil
 from shortlist.jobs.train.final_fusing import LearnFinalFusion
 from shortlist.jobs.train.fusing import LearnFusion
@@ -24,6 +25,7 @@ _ALL: tuple[Step, ...] = (
     LearnFinalFusion(),
     Distil(),
     TrainStudent(),
+    ChooseCascade(),
     LearnConfidence(),
 )
 

@@ -10,6 +10,7 @@ from indexing import storage
 from shortlist.jobs.train.against import against_lines, against_untrained
 from shortlist.jobs.train.attacks import attack_lines
 from shortlist.jobs.train.bench import OTHER_FUSIONS, Bench
+from shortlist.jobs.train.cascading import cascade_lines
 from shortlist.jobs.train.ground import SCORED
 from shortlist.jobs.train.measure import PRIMARY, Measured
 from shortlist.jobs.train.running import Row
@@ -73,6 +74,8 @@ def ablation(report: "RecipeReport") -> str:
     for row in report.rows:
         if row.step == "attacks" and row.kept:
             lines += ["", *attack_lines(row.record)]
+        if row.step == "cascade" and "table" in row.record:
+            lines += ["", *cascade_lines(row.record)]
     minutes = f"{report.seconds / 60:.1f} minutes, and {report.measuring / 60:.1f} to measure the steps"
     return "\n".join([*lines, "", f"Whole recipe: {minutes}."])
 
@@ -99,6 +102,9 @@ def card(report: "RecipeReport", name: str) -> str:
 def summary(report: "RecipeReport", out: Path) -> str:
     """Return what ``shortlist train`` prints."""
     models = [f"{name}.model={out / 'models' / name}" for name in MODELS if name in report.artefacts]
+    if "cascade" in report.artefacts:
+        passes = storage.read_json(out / report.artefacts["cascade"])["passes"]
+        models += [f"reranker.student={out / 'models' / 'student'}", f"reranker.passes={passes}"]
     if "fusion" in report.artefacts:
         learned = storage.read_json(out / report.artefacts["fusion"])
         kind = learned.pop("kind")

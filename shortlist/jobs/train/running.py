@@ -151,7 +151,8 @@ def _made(bench: Bench, step: Step, folder: Path) -> Row:
     made = step.run(bench, folder)
     seconds = time.perf_counter() - started
     artefacts = {name: str(path.relative_to(bench.out)) for name, path in made.artefacts.items()}
-    return Row(step=step.name, kept=True, seconds=seconds, record={**made.record, "artefacts": artefacts})
+    record = {**made.record, "artefacts": artefacts}
+    return Row(step=step.name, kept=not made.refused, reason=made.refused, seconds=seconds, record=record)
 
 
 def _decided(bench: Bench, step: Step, row: Row) -> Row:

@@ -8,6 +8,8 @@ was interrupted goes on after the last whole step. The names that there are:
 - ``synthetic``: folder of generated queries;
 - ``reranker``: folder of a cross-encoder;
 - ``confidence``: what calibration and abstention found;
+- ``student``: folder of a cross-encoder of fewer layers;
+- ``cascade``: JSON, how many candidates the student passes on;
 - ``fusion``: JSON, the learned first fusion: its kind and weights.
 """
 
@@ -35,10 +37,12 @@ class Made:
     Attributes:
         artefacts: Name -> path below the step's folder.
         record: Whatever the report and the cards should say of it, as JSON can hold it.
+        refused: Why the step itself does not want to be gone on with; empty leaves that to the choosing queries.
     """
 
     artefacts: Mapping[str, Path]
     record: Mapping[str, Any] = field(default_factory=dict)
+    refused: str = ""
 
 
 class Step(Protocol):
