@@ -24,6 +24,7 @@ from indexing.faiss_kinds import Plan
 from indexing.filter_plan import FilterPlan
 from indexing.filtered import FilteredSearch
 from indexing.forks import claim_threads
+from indexing.huge_pages import use_huge_pages
 from indexing.index_record import (
     INDEX_FILE,
     NUMBERS_FILE,
@@ -261,6 +262,7 @@ def build_index(
     for block in distinct.blocks(vectors):
         worker.add(block)
     index = faiss_gpu.trained(worker)
+    use_huge_pages(*faiss_kinds.graph_arrays(index, plan))
     record = IndexRecord(
         plan=plan,
         count=vectors.count,
@@ -314,4 +316,5 @@ def open_index(
     claim_threads()
     set_budget(threads)
     index = faiss_io.read(folder / INDEX_FILE, record.plan, count=record.distinct, dim=record.dim)
+    use_huge_pages(*faiss_kinds.graph_arrays(index, record.plan))
     return FaissIndex(index, record, DistinctRows.of(numbers, tie_rank=tie_rank), vectors=vectors, tie_rank=tie_rank)

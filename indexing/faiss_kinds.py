@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import faiss as _faiss
 import numpy as np
+import numpy.typing as npt
 
 from indexing.config import (
     DEFAULT_EF_SEARCH,
@@ -207,6 +208,14 @@ def held_vectors(index: Any, plan: Plan) -> FloatMatrix | None:  # noqa: ANN401 
     flat = index if plan.kind == "flat" else faiss.downcast_index(index.storage)
     vectors: FloatMatrix = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d).reshape(flat.ntotal, flat.d)
     return vectors
+
+
+def graph_arrays(index: Any, plan: Plan) -> tuple[npt.NDArray[Any], ...]:  # noqa: ANN401 - faiss has no types
+    """Return what a walk through a graph reads, its links and what lies below it, as views; nothing for other kinds."""
+    if plan.effort != "ef_search":
+        return ()
+    parts = index.hnsw.neighbors, faiss.downcast_index(index.storage).codes
+    return tuple(faiss.rev_swig_ptr(part.data(), part.size()) for part in parts if part.size())
 
 
 def selecting(numbers: BoolVector) -> Any:  # noqa: ANN401 - faiss has no types
