@@ -34,6 +34,10 @@ GRID = (("hnswlib", 16, 200), ("usearch", 16, 128), ("hnswlib", 12, 200), ("usea
 
 BEAMS = (100, 110, 120, 135, 150, 175, 200, 250, 300, 400, 600, 800)
 TIMES_FASTER = {"hnswlib": 2.0, "usearch": 3.0}
+LIMIT = (
+    "reaching a thousand or more vectors in memory, one after another: pages of 2 MiB take .86 of the time, codes of "
+    "fewer bits or with cheaper products none less (docs/decisions/0024-graphs-lie-in-huge-pages.md)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,7 @@ def _contest(
             work=len(embedded.scoring),
             per="queries",
             quality=quality,
+            limited_by=LIMIT,
         )
         rows += [search, _build_row(options, own, build_s, best, where), _size_row(own, index, best, where)]
     mapped = 4 * index.dim
