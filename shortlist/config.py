@@ -341,6 +341,9 @@ class TrainConfig:
             is scored, one chooses, the others are learned from; 0 learns from no label there.
         fold_seed: Deals the queries out to the folds.
         refit: Whether a cross-validation is followed by a run on all labels, which leaves the models for a build.
+        inner_folds: Where 2 or more, step ``reranker`` learns from the queries that choose, too, and its weight is
+            chosen by so many further models, each of which left a part of them all out; no step after it may need
+            labels then. 0 chooses it on the tuning queries.
         seeds: Further seeds that the whole recipe is run with, to say how much of a figure is chance.
     """
 
@@ -367,6 +370,7 @@ class TrainConfig:
     folds: int = 0
     fold_seed: int = 7
     refit: bool = True
+    inner_folds: int = 0
     seeds: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -387,6 +391,14 @@ class TrainConfig:
         if self.folds < 0 or self.folds in (1, 2):
             raise ValueError(
                 f"folds must be 0 or at least 3 (one is scored, one chooses, others are learned from), got {self.folds}"
+            )
+        if self.inner_folds < 0 or self.inner_folds == 1:
+            raise ValueError(f"inner_folds must be 0 or at least 2, got {self.inner_folds}")
+        later = self.steps[self.steps.index("reranker") + 1 :] if "reranker" in self.steps else []
+        if self.inner_folds and set(later) - {"attacks"}:
+            raise ValueError(
+                f"with inner_folds={self.inner_folds} only attacks may follow step reranker, which leaves no query"
+                f" unseen for others to learn or choose by, got {later}; set inner_folds=0 or leave them out"
             )
         if self.folds == 3 and "final_fusion" in self.steps:
             raise ValueError("folds must be 0 or at least 4 with step final_fusion, which keeps one for itself, got 3")

@@ -217,6 +217,24 @@ def test_folds_part_all_queries_and_twins_share_one(source, config):
     assert ground.fold_of["q05"] == ground.fold_of["q06"]
 
 
+def test_few_labels_weighs_a_cross_encoder_on_all_that_a_fold_may_look_at(
+    source, overrides, tiny_model_folder, tmp_path
+):
+    settings = ["experiment=few_labels", *overrides, "folds=3", "inner_folds=2", "steps=[fusion,reranker]", "depth=20"]
+    settings += [f"reranker.base={tiny_model_folder}", "reranker.epochs=1", "reranker.max_tokens=16"]
+    report = run_recipe(load_config(TrainConfig, settings), source=source, out=tmp_path / "run")
+    fusion, reranker = report.rows[1:]
+    assert fusion.record["queries"] == 13  # of all labels, for a build
+    assert reranker.record["inner_folds"] == 2
+    asked = [fold["record"]["choice"]["queries"] for fold in reranker.record["folds"]]
+    assert sum(asked) == 2 * 13  # each query by the two folds that it is not scored in
+    made = tmp_path / "run" / "final" / "steps" / "02-reranker"
+    weight = json.loads((made / "reranker" / "final_fusion.json").read_text())["weight"]
+    assert (weight > 0) == reranker.kept == ("reranker" in report.artefacts)
+    if not reranker.kept:
+        assert reranker.reason == "no weight above 0 won on 13 queries that its models had not seen"
+
+
 def test_splits_go_before_folds(source, config, capsys):
     names = [f"q{place:02d}" for place in range(14)]
     write_csv(source / "splits.csv", ["query_id", "split"], [(name, "train") for name in names[:7]])

@@ -246,7 +246,8 @@ def test_few_labels_learns_from_the_products_alone(source, overrides, tmp_path):
     (source / "splits.csv").unlink()
     config = load_config(
         TrainConfig,
-        ["experiment=few_labels", *overrides, "adaptation.precision=fp32", "adaptation.batch_size=32",
+        ["experiment=few_labels", "steps=[adapt,attacks]", "folds=0", *overrides,
+         "adaptation.precision=fp32", "adaptation.batch_size=32",
          "adaptation.learning_rate=2e-3", "adaptation.epochs=3", "synthetic.products=60", "synthetic.dev_share=0.1"],
     )  # fmt: skip
     report = run_recipe(config, source=source, out=tmp_path / "run")

@@ -25,6 +25,8 @@ from retrieval.text import normalise_query
 from shortlist.generation import Ranking
 from shortlist.jobs.confidence import learn
 from shortlist.jobs.train.bench import Bench
+from shortlist.jobs.train.cross_fitting import cross_fit
+from shortlist.jobs.train.fitted import training_record
 from shortlist.jobs.train.ground import LEARN, TUNE
 from shortlist.jobs.train.steps import Made, Ranker
 from shortlist.progress import progress
@@ -47,7 +49,8 @@ class TrainReranker:
 
     def run(self, bench: Bench, folder: Path) -> Made:
         """Train behind the first stage as it is."""
-        return fit(bench, folder, bench.config.reranker, "reranker")
+        train = cross_fit if bench.config.inner_folds else fit
+        return train(bench, folder, bench.config.reranker, "reranker")
 
     def rankers(self, bench: Bench) -> Mapping[str, Ranker]:
         """The first stage, reranked."""
@@ -128,16 +131,8 @@ def fit(bench: Bench, folder: Path, config: CrossEncoderTrainerConfig, name: str
         first_stage=bench.run("hybrid", queries, bench.config.depth),
         out=folder / name,
     )
-    told = {"pairs": report.pairs, "grades": report.grades, "steps": report.fit.steps, "loss": report.fit.loss}
-    choice = None if report.choice is None else {**asdict(report.choice), "ndcg": _keyed(report.choice.ndcg)}
-    return Made(
-        artefacts={name: folder / name},
-        record={"training": {**told, "grades": _keyed(report.grades)}, "choice": choice, "seed": config.seed},
-    )
-
-
-def _keyed(values: Mapping[int, int] | Mapping[float, float]) -> dict[str, float]:
-    return {f"{key:g}": value for key, value in values.items()}
+    record = training_record(report, report.choice) | {"seed": config.seed}
+    return Made(artefacts={name: folder / name}, record=record)
 
 
 def link(source: Path, target: Path) -> None:

@@ -45,6 +45,7 @@ class Row:
         tuned: Its nDCG@10 on the queries that choose, of the system it decides by; ``None`` where it decides by none.
         scored: System -> what the scored queries say with the step, kept or not.
         hits: The first ten behind ``scored``.
+        decided: Whether the step has said itself if it should be kept.
         kept_in: How many folds of a cross-validation keep it, in words; empty without one.
         stands: System -> what the scored queries say of the recipe after the choice: with the step where it was kept,
             without it elsewhere.
@@ -59,6 +60,7 @@ class Row:
     tuned: float | None = None
     scored: Mapping[str, Measured] = field(default_factory=dict)
     hits: Hits = field(default_factory=dict)
+    decided: bool = False
     kept_in: str = ""
     stands: Mapping[str, Measured] = field(default_factory=dict)
 
@@ -151,8 +153,14 @@ def _made(bench: Bench, step: Step, folder: Path) -> Row:
     made = step.run(bench, folder)
     seconds = time.perf_counter() - started
     artefacts = {name: str(path.relative_to(bench.out)) for name, path in made.artefacts.items()}
-    record = {**made.record, "artefacts": artefacts}
-    return Row(step=step.name, kept=not made.refused, reason=made.refused, seconds=seconds, record=record)
+    return Row(
+        step=step.name,
+        kept=not made.refused,
+        reason=made.refused,
+        seconds=seconds,
+        record={**made.record, "artefacts": artefacts},
+        decided=made.decided,
+    )
 
 
 def _decided(bench: Bench, step: Step, row: Row) -> Row:
@@ -160,6 +168,7 @@ def _decided(bench: Bench, step: Step, row: Row) -> Row:
     learned = step.labels and not set(step.makes).isdisjoint(MODELS)  # else it has only chosen
     chooses = bench.ground.queries[TUNE] if learned else bench.unseen
     held, rankers, started = dict(bench.artefacts), dict(bench.rankers), time.perf_counter()
+    chooses = () if row.decided else chooses
     reference = _tuned(bench, step.decides if _exists(bench, step.decides) else "hybrid", chooses)
     bench.artefacts |= row.artefacts(bench)
     bench.rankers |= step.rankers(bench)

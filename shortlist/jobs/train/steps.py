@@ -38,11 +38,14 @@ class Made:
         artefacts: Name -> path below the step's folder.
         record: Whatever the report and the cards should say of it, as JSON can hold it.
         refused: Why the step itself does not want to be gone on with; empty leaves that to the choosing queries.
+        decided: Whether it has found out by itself, on queries that nothing it made had seen, so that those that choose
+            have no part in it.
     """
 
     artefacts: Mapping[str, Path]
     record: Mapping[str, Any] = field(default_factory=dict)
     refused: str = ""
+    decided: bool = False
 
 
 class Step(Protocol):

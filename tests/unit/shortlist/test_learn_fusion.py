@@ -72,6 +72,26 @@ def test_two_sources_that_err_apart_keep_the_configured_fusion_or_one_that_weigh
     assert best > max(means["zscore dense=0 lexical=1"], means["zscore dense=1 lexical=0"])
 
 
+def test_a_fusion_that_finds_less_does_not_win_however_well_it_orders_ten(tmp_path):
+    """The dense source finds 10 of 60 good products, in order; the lexical one all, and a bad one far above them."""
+    names = tuple(f"p{place:03d}" for place in range(200))
+    queries = [Query(f"q{place}", f"text {place}") for place in range(20)]
+    outlier = np.array([0.0] * 199 + [999.0]) + np.linspace(1, 0, 200)
+    lists = {"dense": (np.arange(10), np.linspace(1, 0.5, 10, dtype=np.float32)), "lexical": ranked(outlier)}
+    bench = SimpleNamespace(
+        fusion=ZscoreConfig(source_depth=200),
+        product_ids=names,
+        unseen=queries,
+        ground=SimpleNamespace(grades={query.query_id: dict.fromkeys(names[:60], 3) for query in queries}),
+        sources=lambda texts: [lists for _ in texts],
+    )
+    found, record = learned(bench, tmp_path / "a")
+    means = record["nDCG@10"]
+    assert means["zscore dense=1 lexical=0"] == max(means.values()) > means["zscore dense=1 lexical=1"]
+    assert found["lexical"] > 0
+    assert record["found less"] == 3
+
+
 def test_too_few_queries_and_none_keep_what_was_configured(tmp_path):
     for name, queries in (("few", 9), ("none", 0)):
         found, record = learned(bench_of(dense_noise=0.1, lexical_noise=99.0, queries=queries), tmp_path / name)
