@@ -86,17 +86,25 @@ class AnswerCache:
             return None
         return (generation.token, asked.text, asked.k, asked.depth, asked.rerank, filters)
 
-    def get(self, key: Hashable, start: float) -> SearchResult | None:
-        """Return a copy of the answer under a key, said to be cached, timed from ``start`` (of ``perf_counter``)."""
-        found = self._kept.get(key)
+    def get(self, key: Hashable | None, start: float | None = None) -> SearchResult | None:
+        """Return a copy of the answer under a key, said to be cached; ``None`` when there is none, or no key.
+
+        Args:
+            key: What :meth:`key` gave.
+            start: Moment of ``perf_counter`` that the answer is timed from; ``None`` is now.
+        """
+        start = perf_counter() if start is None else start
+        found = None if key is None else self._kept.get(key)
         if found is None:
             return None
         hits = tuple(_own(hit) for hit in found.hits)
         elapsed_ms = (perf_counter() - start) * 1000
         return replace(found, hits=hits, cached=True, timings_ms={"cache": elapsed_ms, "total": elapsed_ms})
 
-    def put(self, key: Hashable, answer: SearchResult) -> None:
-        """Keep a copy of an answer that nothing was left out of."""
+    def put(self, key: Hashable | None, answer: SearchResult) -> None:
+        """Keep a copy of an answer; of one that something was left out of, or without a key, keep nothing."""
+        if key is None or answer.degraded:
+            return
         kept = replace(answer, hits=tuple(_own(hit) for hit in answer.hits))
         self._kept.put(key, kept, sum(_size_bytes(hit) for hit in kept.hits) + len(answer.query))
 

@@ -213,12 +213,12 @@ class SearchEngine(Serving):
         require_deadline(deadline_ms)
         asked = as_asked(generation, query, k, depth, filters, rerank=rerank)
         key = self._answers.key(generation, asked) if deadline_ms != 0 else None
-        if key is not None and (known := self._answers.get(key, start)) is not None:
+        if (known := self._answers.get(key, start)) is not None:
             return known
         generation = self._watched(generation)
         ranking = rank(generation, [asked.text], asked, deadline=deadline_after(start, deadline_ms))[0]
         found = answer(generation, asked.text, ranking, k, start)
-        if key is not None and not ranking.degraded and not ranking.settled:
+        if not ranking.settled:
             self._answers.put(key, found)
         return found
 
@@ -234,23 +234,33 @@ class SearchEngine(Serving):
         """Answer several queries as one batch, in their order.
 
         Each answer is what :meth:`search` gives, but that a batch may move dense scores by some 1e-7; ``timings_ms``
-        are each query's equal share.
+        are each query's equal share. Answers that are remembered are given again, and the others alone make the batch.
 
         Raises:
             InvalidQuery, QueryTooLong, ValueError, TypeError: As :meth:`search`, for the first query concerned; none
                 is answered then. TypeError also for queries that are no list.
         """
         start = time.perf_counter()
-        generation = self._watched(self._generation)
+        generation = self._generation
         require_queries(queries)
         if not queries:
             require_shape(generation, k, depth, rerank=rerank)
             generation.eligible(filters)
             return []
         every = [as_asked(generation, query, k, depth, filters, rerank=rerank) for query in queries]
-        rankings = rank(generation, [asked.text for asked in every], every[0])
-        answered = zip(every, rankings, strict=True)
-        return [answer(generation, asked.text, ranking, k, start, share=len(every)) for asked, ranking in answered]
+        keys = [self._answers.key(generation, asked) for asked in every]
+        known = {place: found for place, key in enumerate(keys) if (found := self._answers.get(key)) is not None}
+        missing = [place for place in range(len(every)) if place not in known]
+        if missing:
+            lane = generation.lane
+            keeping = len(missing) == 1 or (lane is not None and lane.joining)  # else a query alone has another answer
+            generation = self._watched(generation)
+            rankings = rank(generation, [every[place].text for place in missing], every[0])
+            for place, ranking in zip(missing, rankings, strict=True):
+                known[place] = answer(generation, every[place].text, ranking, k, start, share=len(missing))
+                if keeping and not ranking.settled:
+                    self._answers.put(keys[place], known[place])
+        return [known[place] for place in range(len(every))]
 
     async def asearch(self, query: str, **options: Any) -> SearchResult:  # noqa: ANN401 - the options of search
         """Answer one query without blocking the event loop; takes what :meth:`search` takes.

@@ -123,6 +123,48 @@ def test_what_a_caller_does_to_an_answer_is_his_own_business(engine: SearchEngin
     assert all(hit.stages["fusion"] > 0 for hit in again.hits)
 
 
+def test_many_queries_are_answered_from_what_is_kept_and_what_is_not_makes_one_batch(
+    reranking: SearchEngine, monkeypatch: pytest.MonkeyPatch
+):
+    first = reranking.search("violet sofa", k=5)
+    batches: list[list[str]] = []
+    encode = DualEncoder.encode_queries
+
+    def noted(self: DualEncoder, texts: Sequence[str]) -> np.ndarray:
+        batches.append(list(texts))
+        return encode(self, texts)
+
+    monkeypatch.setattr(DualEncoder, "encode_queries", noted)
+    queries = ["violet lamp", "violet sofa", "violet mouse"]
+    found = reranking.search_many(queries, k=5)
+    assert [(result.query, result.cached) for result in found] == [*zip(queries, [False, True, False], strict=True)]
+    assert replace(found[1], cached=False, timings_ms=first.timings_ms) == first
+    assert batches == [["violet lamp", "violet mouse"]]
+    again = reranking.search_many(queries[::-1], k=5)
+    assert [result.cached for result in again] == [True] * 3
+    assert [ids(result) for result in again[::-1]] == [ids(result) for result in found]
+    assert reranking.search("violet lamp", k=5).cached  # what a batch answered, a single query is given
+    assert not reranking.search_many(["violet lamp"], k=4)[0].cached
+    assert len(batches) == 1  # the vector at least was known
+
+
+def test_a_batch_is_not_kept_where_a_vector_depends_on_what_it_is_encoded_with(
+    engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(engine._generation.lane, "_most", 0)  # as `joins` would have found
+    asked = (["couch", "lamp"], ["couch"], ["couch", "lamp"], ["lamp"])
+    found = [[result.cached for result in engine.search_many(queries, k=3)] for queries in asked]
+    assert found == [[False, False], [False], [True, False], [True]]  # "lamp" was encoded alone the second time
+
+
+def test_a_bad_query_or_filter_among_many_is_refused_though_the_others_are_kept(engine: SearchEngine):
+    engine.search_many(["couch", "lamp"])
+    with pytest.raises(InvalidQuery):
+        engine.search_many(["couch", ""])
+    with pytest.raises(InvalidQuery, match="there is no column 'prise'"):
+        engine.search_many(["couch", "lamp"], filters=[("prise", "<", 1.0)])
+
+
 def test_by_default_no_answer_is_kept_and_a_cache_that_is_off_keeps_nothing(bundle: Path):
     with SearchEngine.open(bundle, threads=1) as engine:
         assert [engine.search("couch").cached for _ in range(2)] == [False, False]
