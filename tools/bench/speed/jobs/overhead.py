@@ -21,7 +21,7 @@ LIMIT = (
     "k + 4 rows are scored again on the exact vectors, by one call of FAISS, which makes scores the same for every "
     "kind, batch and number of threads; that is a third of what is left, the checks of the query a sixth, looking for "
     "ties a tenth, the rest is Python, whose code has left the caches by the time that a graph has been walked "
-    "(docs/decisions/0025-one-inner-product.md)"
+    "(docs/decisions/0027-one-inner-product.md)"
 )
 
 
