@@ -66,7 +66,7 @@ def overrides(tiny_model_folder):
 
 @pytest.fixture
 def config(overrides):
-    return load_config(TrainConfig, overrides)
+    return load_config(TrainConfig, [*overrides, "steps=[retriever,hard_negatives,attacks]"])
 
 
 def test_a_recipe_leaves_models_cards_logs_plots_and_a_table(source, config, tmp_path):
