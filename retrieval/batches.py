@@ -110,6 +110,11 @@ def pad(rows: Sequence[TokenRow], *, pad_token: int, left: bool = False) -> Padd
     return PaddedBatch(tokens=tokens, mask=mask)
 
 
+def longest_first(lengths: Sequence[int] | IntVector) -> IntVector:
+    """Return the positions of rows in the order in which every lane takes them; rows of one length as they come."""
+    return np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
+
+
 def token_budget_batches(lengths: Sequence[int] | IntVector, budget: int) -> Iterator[IntVector]:
     """Yield positions in batches such that rows times the longest row is at most ``budget``, longest rows first.
 
@@ -117,7 +122,7 @@ def token_budget_batches(lengths: Sequence[int] | IntVector, budget: int) -> Ite
     fails at once and the time left is never underestimated. A row beyond the budget makes a batch of its own. No rows
     give no batches.
     """
-    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
+    order = longest_first(lengths)
     start = 0
     while start < len(order):
         rows = max(1, budget // max(1, int(lengths[order[start]])))
@@ -131,7 +136,7 @@ def filled_batches(lengths: Sequence[int] | IntVector, budget: int) -> Iterator[
     A row beyond the budget makes a batch of its own. Rows without tokens are in no batch.
     """
     lengths = np.asarray(lengths, dtype=np.int64)
-    order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
+    order = longest_first(lengths)[: np.count_nonzero(lengths)]
     ends = np.cumsum(lengths[order])
     start = 0
     while start < len(order):

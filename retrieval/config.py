@@ -3,6 +3,7 @@
 Enum members are lower case because Hydra selects them by name on the command line.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 from enum import Enum
@@ -249,6 +250,8 @@ class RuntimeConfig:
             ``devices``, or none besides the build's own, as is 1.
         devices: CUDA devices that the products of a build are encoded on, such as ``[cuda:0, cuda:1]``, in processes
             of their own; empty leaves it at ``device``. One that is absent is an error.
+        worker_silence_s: Seconds that such a process may say nothing before it counts as stopped or hung, which ends
+            the build; it speaks when its encoder is open and after every batch. 0 waits without limit.
         precision: Arithmetic of encoder and cross-encoder: ``fp32``, the reference; ``bf16``; ``int8`` (products of
             whole numbers, on processors alone and with OpenVINO); or ``auto``: a build tries them on a sample
             and takes the fastest that ranks as fp32 does, an engine's encoder takes what its bundle was built in, and
@@ -266,6 +269,7 @@ class RuntimeConfig:
     threads: int = 0
     workers: int = 0
     devices: list[str] = field(default_factory=list)
+    worker_silence_s: float = 600.0
     precision: Precision = Precision.fp32
     backend: Backend = Backend.auto
     batch_tokens: int = 0
@@ -287,6 +291,8 @@ class RuntimeConfig:
             raise ValueError(f"runtime.index_device must be auto, cpu or cuda, got {self.index_device!r}")
         if self.workers < 0:
             raise ValueError(f"runtime.workers must be 0 or more, got {self.workers}")
+        if not 0 <= self.worker_silence_s < math.inf:
+            raise ValueError(f"runtime.worker_silence_s must be finite and >= 0, got {self.worker_silence_s}")
         wrong = [name for name in self.devices if not re.fullmatch(r"cuda:\d{1,3}", name)]
         if wrong or len(set(self.devices)) < len(self.devices):
             raise ValueError(f"runtime.devices must name CUDA devices once each, as cuda:0, got {list(self.devices)}")

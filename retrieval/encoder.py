@@ -17,7 +17,7 @@ import numpy as np
 from indexing.errors import ArtifactCorrupt, ConfigError, VectorError
 from indexing.forks import claim_threads
 from indexing.types import FloatMatrix
-from retrieval.batches import RoleTokenizer, TokenRow, pad
+from retrieval.batches import RoleTokenizer, TokenRow, longest_first, pad
 from retrieval.config import Backend, EncoderConfig, Precision, RuntimeConfig
 from retrieval.folder import copy_model_folder
 from retrieval.lanes.choice import choose_backend, open_lane, settle_precision
@@ -117,21 +117,28 @@ class DualEncoder:
             ValueError: When a text holds a lone surrogate.
             VectorError: When the model returns NaN, infinity or zero; with the ``positions`` of all such texts.
         """
-        return self._encode(self.query_tokenizer, texts, None)
+        return self._encode(self.query_tokenizer, texts, None, None)
 
-    def encode_products(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> FloatMatrix:
+    def encode_products(
+        self,
+        texts: Sequence[str],
+        *,
+        progress: Callable[[int], None] | None = None,
+        under_way: Callable[[int], None] | None = None,
+    ) -> FloatMatrix:
         """Return the unit vectors of product texts, float32 [n, d], in their order; no texts give [0, d].
 
         Args:
             texts: Rendered product texts.
             progress: Called after every batch with the number of texts it held (what ``tqdm.update`` takes).
+            under_way: Called before every batch with the position of the longest text in it.
 
         Raises:
             TypeError: When a text is no string.
             ValueError: When a text holds a lone surrogate.
             VectorError: When the model returns NaN, infinity or zero; with the ``positions`` of all such texts.
         """
-        return self._encode(self.product_tokenizer, texts, progress)
+        return self._encode(self.product_tokenizer, texts, progress, under_way)
 
     def read_chars(self, text: str) -> int:
         """Return how many characters of a product text the network reads before it is cut."""
@@ -160,10 +167,21 @@ class DualEncoder:
         """
         return _unit_vectors(self.model, self.settings, rows, role.prompt_tokens)
 
-    def _encode(self, role: RoleTokenizer, texts: Sequence[str], progress: Callable[[int], None] | None) -> FloatMatrix:
+    def _encode(
+        self,
+        role: RoleTokenizer,
+        texts: Sequence[str],
+        progress: Callable[[int], None] | None,
+        under_way: Callable[[int], None] | None,
+    ) -> FloatMatrix:
         claim_threads()
         unpooled = 0 if self.settings.prompt_pooled else role.prompt_tokens
-        parts = [self.lane.run(LaneInput(rows, unpooled=unpooled), done=progress) for rows in role.rows_ahead(texts)]
+        parts: list[FloatMatrix] = []
+        for rows in role.rows_ahead(texts):
+            done = progress
+            if under_way is not None:
+                done = _followed(rows, sum(map(len, parts)), progress, under_way)
+            parts.append(self.lane.run(LaneInput(rows, unpooled=unpooled), done=done))
         vectors = parts[0] if len(parts) == 1 else np.concatenate(parts)
         _require_unit_vectors(vectors)
         return vectors
@@ -201,6 +219,23 @@ class DualEncoder:
 
         openers = {Backend.torch: torch_lane, Backend.openvino: openvino_lane, Backend.packed: packed_lane}
         return open_lane(runtime, self.device, openers)
+
+
+def _followed(
+    rows: Sequence[TokenRow], first: int, progress: Callable[[int], None] | None, under_way: Callable[[int], None]
+) -> Callable[[int], None]:
+    """Say which text is under way, and return what a lane calls after each batch; rows begin at text ``first``."""
+    order = (first + longest_first([len(row) for row in rows])).tolist()
+
+    def done(count: int) -> None:
+        del order[:count]
+        if progress is not None and count:
+            progress(count)
+        if order:
+            under_way(order[0])
+
+    done(0)
+    return done
 
 
 def _forward(model: "SentenceTransformer", settings: TowerSettings, given: LaneInput) -> "torch.Tensor":

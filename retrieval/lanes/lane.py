@@ -66,7 +66,7 @@ class Lane(Protocol):
 
         Args:
             given: The rows.
-            done: Called after every batch with the number of rows in it.
+            done: Called after every batch with the number of rows in it; batches take the rows `longest_first`.
         """
 
 

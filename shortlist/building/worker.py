@@ -1,17 +1,18 @@
 """One worker process of a build: ``python -m shortlist.building.worker``, which encodes what its parent sends.
 
 Parent and worker talk over one socket, in JSON and raw float32 (ADR 0005). The worker says when its encoder is open,
-then answers every segment with its vectors or with an error. It ends when the parent does: the socket is closed then.
+then which text it is at and what it has done, batch by batch, and answers every segment with its vectors or with an
+error. It ends when the parent does: the socket is closed then.
 """
 
 import json
 import resource
 import sys
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from indexing.errors import EnvironmentProblem, ShortlistError, VectorError
+from indexing.types import FloatMatrix
 from retrieval.config import Backend, EncoderConfig, Precision, RuntimeConfig
 from retrieval.encoder import DualEncoder
 from shortlist.probe import error_type
@@ -77,16 +78,21 @@ def _serve(connection: "Connection[Any, Any]") -> None:
 
 def _answer(connection: "Connection[Any, Any]", encoder: DualEncoder, texts: Sequence[str], dim: int) -> None:
     """Encode one segment as one process does, and send what came of it."""
+    places = {text: place for place, text in enumerate(texts)}  # a part of them may be encoded by itself
 
-    def advance(count: int) -> None:
-        send(connection, {"encoded": count})
+    def encode(part: Sequence[str]) -> FloatMatrix:
+        return encoder.encode_products(
+            part,
+            progress=lambda count: send(connection, {"encoded": count}),
+            under_way=lambda place: send(connection, {"at": places[part[place]]}),
+        )
 
     def owners(positions: Sequence[int]) -> list[str]:  # the parent has the products
         send(connection, {"owners": [int(position) for position in positions]})
         return list(receive(connection)["names"])
 
     try:
-        vectors = encode_checked(partial(encoder.encode_products, progress=advance), texts, dim=dim, owners=owners)
+        vectors = encode_checked(encode, texts, dim=dim, owners=owners)
     except ShortlistError as error:
         _send_error(connection, error)
         return

@@ -5,7 +5,10 @@ there are or on which of them took it. A worker is a fresh interpreter (`shortli
 threads survive none. It leads its own session, so that Ctrl-C reaches the build alone, which then ends its workers.
 """
 
+import math
 import os
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -15,6 +18,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
+from pathlib import Path
+from time import monotonic
 from typing import IO, Any, Self
 
 import numpy as np
@@ -34,6 +39,13 @@ CHILD = ("-P", "-m", "shortlist.building.worker")
 AHEAD = 2
 """Segments per worker that are being encoded or wait to be written: one slow segment does not stop the others at once,
 and no more than these is held in memory."""
+
+LISTEN_S = 5.0
+"""Seconds that are listened for at a time. Silence is counted by what was listened: what a worker says while its parent
+writes lies in the socket, and where both were stopped, as a frozen container is, no more than this is counted."""
+
+STATES = {"T": "which is stopped", "t": "which a debugger holds", "D": "which waits for a device"}
+"""States of a process that are worth a word (proc(5), ``/proc/[pid]/stat``)."""
 
 LAST_WORDS_S = 10.0
 """Seconds that a worker whose socket is closed may take to end, before it is killed."""
@@ -128,12 +140,18 @@ class _Worker:
         connection: This side of the socket.
         ready: Whether its encoder is open.
         number: Of the segment that it encodes, from 1; 0 when it has none.
+        encoded: Texts of it that are done.
+        at: Position of the text that it is at, or that is the longest of a batch; ``None`` before the first.
+        silent_s: Seconds that it was listened to and said nothing.
     """
 
     def __init__(self, name: str, runtime: RuntimeConfig, device: str, task: dict[str, Any]) -> None:
         self.name = name
         self.ready = False
         self.number = 0
+        self.encoded = 0
+        self.at: int | None = None
+        self.silent_s = 0.0
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker; a pipe would fill up
         self.connection, theirs = Pipe()
         try:
@@ -152,6 +170,7 @@ class _Worker:
             raise EnvironmentProblem(f"could not start {name}: {error}; set runtime.workers=1") from error
         finally:
             theirs.close()  # or its end would not be seen
+        limit_transfers(self.connection.fileno(), runtime.worker_silence_s)
         with suppress(OSError):  # one that has ended already is noticed by who listens
             send(self.connection, task | {"runtime": write_runtime(runtime)})
 
@@ -159,6 +178,31 @@ class _Worker:
     def pid(self) -> int:
         """The process."""
         return self._process.pid
+
+    @property
+    def owes_word(self) -> bool:
+        """Whether it has something to do, and so something to say."""
+        return not self.ready or self.number > 0
+
+    def give(self, number: int, segment: Segment) -> None:
+        """Hand it a segment; one that does not take it is noticed by who listens."""
+        self.number, self.encoded, self.at, self.silent_s = number, 0, None, 0.0
+        self.tell({"texts": [text for _, text in segment]})
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send it a message; one that has just ended, or takes nothing, is noticed by who listens."""
+        try:
+            send(self.connection, message)
+        except BlockingIOError:
+            self.silent_s = math.inf
+        except OSError:
+            pass
+
+    def doing(self) -> str:
+        """Say what it was at."""
+        if self.number:
+            return f"it encoded segment {self.number} of this build"
+        return "it waited for work" if self.ready else "it opened the encoder"
 
     def end(self) -> None:
         """Kill it, wait for its end, and free what it had; ending again does nothing."""
@@ -245,27 +289,46 @@ class _Crew:
             number, segment = next(numbered, (0, []))
             if not number:
                 return
-            self._at_work[number], free.number = segment, number
-            with suppress(OSError):  # one that has just ended is noticed by who listens
-                send(free.connection, {"texts": [text for _, text in segment]})
+            self._at_work[number] = segment
+            free.give(number, segment)
 
     def _listen(self) -> None:
         """Wait for what any worker says next, or for its end, and note what it means."""
         there = {worker.connection: worker for worker in self._workers}
-        for connection in wait(list(there)):
-            worker = there[connection]  # type: ignore[index] # of these alone
-            try:
-                message = receive(worker.connection)
-                content = worker.connection.recv_bytes() if "vectors" in message else b""
-            except (EOFError, OSError):
-                self._mourn(worker)
-            else:
-                self._note(worker, message, content)
+        begun = monotonic()
+        speaking = wait(list(there), LISTEN_S)
+        listened_s = min(LISTEN_S, monotonic() - begun)
+        for connection, worker in there.items():
+            if connection in speaking:
+                self._hear(worker)
+            elif worker.owes_word:
+                worker.silent_s += listened_s
+            if worker.owes_word and 0 < self._runtime.worker_silence_s <= worker.silent_s:
+                self._give_up(worker)
+
+    def _hear(self, worker: _Worker) -> None:
+        worker.silent_s = 0.0
+        try:
+            message = receive(worker.connection)
+            content = worker.connection.recv_bytes() if "vectors" in message else b""
+        except BlockingIOError:  # it stopped in the middle of a message
+            worker.silent_s = math.inf
+        except (EOFError, OSError):
+            self._lose(
+                worker,
+                f"{worker.how_it_ended()} while {worker.doing()}",
+                "If memory ran out, set runtime.workers, runtime.batch_tokens or segment_texts lower",
+            )
+        else:
+            self._note(worker, message, content)
 
     def _note(self, worker: _Worker, message: dict[str, Any], content: bytes) -> None:
         match message:
             case {"encoded": count}:
+                worker.encoded += count
                 self._work.advance(count)
+            case {"at": position}:
+                worker.at = position
             case {"ready": _}:
                 worker.ready = True
             case {"vectors": count}:
@@ -273,27 +336,57 @@ class _Crew:
                 self._outcomes[worker.number], worker.number = vectors, 0
             case {"owners": positions}:
                 names = self._work.owners([key for key, _ in self._at_work[worker.number]], positions)
-                with suppress(OSError):  # as above
-                    send(worker.connection, {"names": names})
+                worker.tell({"names": names})
             case {"error": values} if worker.number:
                 self._outcomes[worker.number], worker.number = read_error(values), 0
             case {"error": values}:
                 raise read_error(values)
 
-    def _mourn(self, worker: _Worker) -> None:
+    def _give_up(self, worker: _Worker) -> None:
+        """End a worker that says nothing, and say which text it was at."""
+        state, where = process_state(worker.pid), ""
+        worker.end()
+        if worker.number:
+            segment = self._at_work[worker.number]
+            where = f", with {worker.encoded} of its {len(segment)} texts done"
+            if worker.at is not None:
+                (first, *_) = self._work.owners([key for key, _ in segment], [worker.at])
+                where += f", at the text of product {first!r} or one encoded together with it"
+        self._lose(
+            worker,
+            f"{f'({state}) ' if state else ''}said nothing for {self._runtime.worker_silence_s:g} s while "
+            f"{worker.doing()}{where}, and was ended",
+            "If it may take so long here, set runtime.worker_silence_s higher (0 waits without limit) or "
+            "runtime.batch_tokens lower; if it hangs each time, at that text or on that device, leave it out",
+        )
+
+    def _lose(self, worker: _Worker, what: str, advice: str) -> None:
         """A worker is gone: so is its segment, or, when it had none, the build."""
         self._workers.remove(worker)
-        doing = f"it encoded segment {worker.number} of this build" if worker.number else "it opened the encoder"
-        if worker.ready and not worker.number:
-            doing = "it waited for work"
         problem = EnvironmentProblem(
-            f"{worker.name} (process {worker.pid}) {worker.how_it_ended()} while {doing}; the segments before are "
-            "stored and what was published is as it was: build again, which goes on from there. If memory ran out, set "
-            "runtime.workers, runtime.batch_tokens or segment_texts lower"
+            f"{worker.name} (process {worker.pid}) {what}; the segments before are stored and what was published is "
+            f"as it was: build again, which goes on from there. {advice}"
         )
         if not worker.number:
             raise problem
         self._outcomes[worker.number] = problem
+
+
+def process_state(pid: int) -> str:
+    """Say what state a process is in, where that explains its silence; empty elsewhere."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
+    return STATES.get(state, "")
+
+
+def limit_transfers(descriptor: int, limit_s: float) -> None:
+    """Let a transfer over a socket fail with `BlockingIOError` when nothing of it moves for so long; 0 is no limit."""
+    limit = struct.pack("ll", int(limit_s), int(limit_s % 1 * 1e6))
+    with socket.socket(fileno=os.dup(descriptor)) as own:
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            own.setsockopt(socket.SOL_SOCKET, option, limit)
 
 
 def environment(own: "os._Environ[str] | dict[str, str]", threads: int, device: str) -> dict[str, str]:

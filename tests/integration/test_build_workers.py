@@ -5,13 +5,17 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from indexing.errors import EnvironmentProblem, VectorError
-from retrieval.config import Precision, RuntimeConfig
+from retrieval.config import EncoderConfig, Precision, RuntimeConfig
+from retrieval.encoder import DualEncoder
+from shortlist.building import worker as one_worker
 from shortlist.building import workers as module
 from shortlist.building.job import build
 from shortlist.building.plan import plan
@@ -119,13 +123,121 @@ def test_a_killed_worker_is_an_error_with_its_segment_and_the_next_build_goes_on
     assert store_bytes(out) == store_bytes(tmp_path / "whole")
 
 
+STOPS_ITSELF = """
+import json, os, signal, sys
+from multiprocessing.connection import Connection
+parent = Connection(int(sys.argv[1]))
+for message in (None, {"ready": "in place of a worker"}, None, {"at": 7}, {"encoded": 2}, {"at": 5}):
+    parent.send_bytes(json.dumps(message).encode()) if message else parent.recv_bytes()
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def counted_when(monkeypatch: pytest.MonkeyPatch, is_silent: Callable[[], bool]) -> None:
+    """Let every moment of listening count as all the time that is listened at once, or, while not silent, as none."""
+    clock, real = [0.0], module.wait
+
+    def monotonic() -> float:
+        clock[0] += module.LISTEN_S if is_silent() else 0.0
+        return clock[0]
+
+    monkeypatch.setattr(module, "monotonic", monotonic)
+    monkeypatch.setattr(module, "wait", lambda connections, _: real(connections, 0.02))
+
+
+def test_a_worker_that_is_stopped_ends_the_build_and_the_text_that_it_was_at_is_named(
+    shop: Path, compose: Compose, tmp_path: Path, started: list[module._Worker], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "CHILD", ("-c", STOPS_ITSELF))
+    stopped = "which is stopped"
+    counted_when(monkeypatch, lambda: all(module.process_state(worker.pid) == stopped for worker in started))
+    match = (
+        rf"^worker [12] of 2 \(process \d+\) \({stopped}\) said nothing for 20 s while it encoded segment 1 of this "
+        r"build, with 2 of its 16 texts done, at the text of product '0005' or one encoded together with it, "
+        r"and was ended; the segments before are stored .* build again.* set runtime\.worker_silence_s higher"
+    )
+    with pytest.raises(EnvironmentProblem, match=match):
+        build(compose(2, "runtime.worker_silence_s=20"), source=shop, out=tmp_path / "out")
+    assert are_gone(started)
+
+
+def test_a_worker_that_never_opens_its_encoder_ends_the_build(
+    shop: Path, compose: Compose, tmp_path: Path, started: list[module._Worker], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "CHILD", ("-c", "import time; time.sleep(600)"))
+    counted_when(monkeypatch, lambda: True)
+    with pytest.raises(EnvironmentProblem, match=r"said nothing for 600 s while it opened the encoder, and was ended"):
+        build(compose(2), source=shop, out=tmp_path / "out")
+    assert are_gone(started)
+
+
+def test_a_worker_says_which_text_it_is_at_and_by_its_place_when_only_a_part_is_encoded(tiny_model_folder: Path):
+    texts = ["red sofa", "a far longer text about a blue office chair with wheels", "lamp"]
+    encoder = DualEncoder.open(EncoderConfig(model=str(tiny_model_folder)), RuntimeConfig(device="cpu", batch_tokens=1))
+    encode, said, limit = encoder.encode_products, [], [3]
+
+    def few(part, **told):
+        if len(part) > limit[0]:
+            raise RuntimeError("too many")
+        return encode(part, **told)
+
+    encoder.encode_products = few
+    ours, theirs = Pipe()
+    with ours, theirs:
+        for limit[0], ends in ((3, "vectors"), (2, "error")):
+            one_worker._answer(theirs, encoder, texts, encoder.dim)
+            while ends not in (message := one_worker.receive(ours)):
+                said.append(message)
+            assert ends == "error" or len(ours.recv_bytes()) == 3 * encoder.dim * 4
+    longest_first, by_halves = [1, 0, 2], [0, 1, 2]
+    assert said == [each for place in longest_first + by_halves for each in ({"at": place}, {"encoded": 1})]
+
+
+def test_a_worker_without_work_owes_no_word():
+    one = object.__new__(module._Worker)
+    for one.ready, one.number, owes in ((False, 0, True), (True, 0, False), (True, 3, True)):
+        assert one.owes_word is owes
+
+
+def test_a_word_and_a_new_segment_end_the_silence():
+    one = object.__new__(module._Worker)
+    heard: list[object] = []
+    crew = SimpleNamespace(_note=lambda *given: heard.append(given))
+    one.connection, theirs = Pipe()
+    with one.connection, theirs:
+        one.silent_s = 7.0
+        one_worker.send(theirs, {"encoded": 3})
+        module._Crew._hear(crew, one)
+        assert (heard, one.silent_s) == ([(one, {"encoded": 3}, b"")], 0.0)
+        one.encoded, one.at, one.silent_s = 3, 2, 7.0
+        one.give(4, [(b"key", "red sofa")])
+        assert (one.number, one.encoded, one.at, one.silent_s) == (4, 0, None, 0.0)
+        assert one_worker.receive(theirs) == {"texts": ["red sofa"]}
+
+
+def test_a_message_that_stops_in_its_middle_and_one_that_nobody_takes_are_given_up():
+    ours, theirs = Pipe()
+    with ours, theirs:
+        module.limit_transfers(ours.fileno(), 0.05)
+        os.write(theirs.fileno(), (100).to_bytes(4, "big") + b"begun")  # its length, and a part of it
+        with pytest.raises(BlockingIOError):
+            ours.recv_bytes()
+        with pytest.raises(BlockingIOError):
+            ours.send_bytes(bytes(10_000_000))
+
+
+def test_the_state_of_a_process_is_told_where_it_explains_its_silence():
+    assert module.process_state(os.getpid()) == ""
+    assert module.process_state(2**22 + 1) == ""  # more than any process has
+
+
 def test_ctrl_c_ends_all_workers_and_leaves_what_is_published(
     shop: Path, compose: Compose, tmp_path: Path, started: list[module._Worker], monkeypatch: pytest.MonkeyPatch
 ):
     published = build(compose(1, "text=title"), source=shop, out=tmp_path / "out").version
     monkeypatch.setattr(module, "CHILD", ("-c", "import time; time.sleep(600)"))
 
-    def interrupted(_: object) -> None:  # what Python makes of SIGINT; the signal itself is for a process of its own
+    def interrupted(*_: object) -> None:  # what Python makes of SIGINT; the signal itself is for a process of its own
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "wait", interrupted)
@@ -202,6 +314,8 @@ def test_a_worker_sees_its_own_device_and_its_share_of_threads(listed: dict[str,
     ("wrong", "match"),
     [
         ({"workers": -1}, r"runtime\.workers must be 0 or more, got -1"),
+        ({"worker_silence_s": -1.0}, r"runtime\.worker_silence_s must be finite and >= 0, got -1\.0"),
+        ({"worker_silence_s": float("nan")}, r"must be finite and >= 0, got nan"),
         ({"devices": ["cuda"]}, r"must name CUDA devices once each, as cuda:0, got \['cuda'\]"),
         ({"devices": ["cuda:0", "cuda:0"]}, r"once each, as cuda:0, got \['cuda:0', 'cuda:0'\]"),
         ({"devices": ["cuda:0"], "device": "cpu"}, r"encodes on CUDA, got runtime\.device=cpu"),

@@ -16,6 +16,7 @@ import torch
 from indexing.errors import ArtifactUntrusted, ConfigError, StorageError, VectorError
 from retrieval.config import Backend, EncoderConfig, Precision, RuntimeConfig
 from retrieval.encoder import DualEncoder
+from retrieval.lanes.lane import LaneInput
 
 RUNTIME = RuntimeConfig(device="cpu", threads=1)
 TEXTS = ["wireless mouse", "", "red", "office chair with wheels and a very long list of words " * 5, "红色", "P200"]
@@ -255,6 +256,22 @@ def test_progress_counts_every_text_once(encoder, tiny_model_folder):
     small.encode_products(TEXTS * 3, progress=steps.append)
     assert sum(steps) == 18
     assert len(steps) > 2
+
+
+@pytest.mark.parametrize("backend", [Backend.torch, Backend.openvino, Backend.packed])
+def test_the_longest_text_of_every_batch_is_told_before_its_vectors_are_there(backend, tiny_model_folder, monkeypatch):
+    monkeypatch.setattr("retrieval.batches.TEXTS_AHEAD", 12)
+    runtime = replace(RUNTIME, backend=backend, batch_tokens=40)
+    encoder = DualEncoder.open(EncoderConfig(model=str(tiny_model_folder)), runtime)
+    texts = [f"{text} {number}" for number, text in enumerate(TEXTS * 3)]
+    batches, told = [], []
+    part = LaneInput.part
+    monkeypatch.setattr(LaneInput, "part", lambda given, places: (batches.append(places), part(given, places))[1])
+    encoder.encode_products(texts, progress=lambda count: told.append(-count), under_way=told.append)
+    firsts = np.cumsum([0, *map(len, batches)]) // 12 * 12  # texts go in parts of twelve
+    assert told[0::2] == [first + places[0] for first, places in zip(firsts, batches, strict=False)]
+    assert told[1::2] == [-len(places) for places in batches]
+    assert len(told) == 2 * len(batches) > 6
 
 
 def test_threads_get_the_vectors_of_their_own_texts(encoder):
