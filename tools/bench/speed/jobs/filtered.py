@@ -17,7 +17,7 @@ from tools.bench.speed.records import Compared, Measurement, Options, Plot, Qual
 from tools.bench.speed.stopwatch import Stopwatch
 
 NAME = "filtered"
-K, TARGET, RECALL = 10, 0.95, 0.98
+K, TARGET, RECALL = 10, 0.99, 0.98
 SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.01, 0.001, 0.0001)
 KINDS: dict[str, IndexConfig] = {"hnsw_sq8": HnswSq8Config(), "ivf_sq8": IvfSq8Config()}
 
