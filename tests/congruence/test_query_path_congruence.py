@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from retrieval.attribute_columns import AttributeColumn
 from retrieval.config import ConvexConfig, FusionConfig, RrfConfig, ZscoreConfig
 from retrieval.fusion import fuse
-from retrieval.retriever import _scores_of
+from retrieval.retriever import scores_of
 
 N = 12
 
@@ -65,7 +65,7 @@ def test_fusing_by_one_sort_equals_fusing_product_by_product(dense, lexical, con
 @given(dense=ranked, lexical=ranked, rows=st.lists(st.integers(0, N - 1), unique=True))
 def test_a_candidate_carries_the_score_of_every_source_that_returned_it_and_no_other(dense, lexical, rows):
     lists = {"dense": dense, "lexical": lexical}
-    found = _scores_of(np.array(rows, dtype=np.int64), {name: arrays(pairs) for name, pairs in lists.items()})
+    found = scores_of(np.array(rows, dtype=np.int64), {name: arrays(pairs) for name, pairs in lists.items()})
     assert found == [{name: dict(pairs)[row] for name, pairs in lists.items() if row in dict(pairs)} for row in rows]
 
 
