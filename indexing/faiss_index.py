@@ -42,6 +42,8 @@ from indexing.types import BoolVector, FloatMatrix, IntVector, Neighbors, Vector
 
 _log = logging.getLogger(__name__)
 
+_HELD_CHECKED = 256  # rows, evenly spread: rows in another order are seen for certain, and none is read twice
+
 
 class FaissIndex:
     """A FAISS index over the distinct vectors, refined with the exact ones; implements `VectorIndex`.
@@ -317,4 +319,18 @@ def open_index(
     set_budget(threads)
     index = faiss_io.read(folder / INDEX_FILE, record.plan, count=record.distinct, dim=record.dim)
     use_huge_pages(*faiss_kinds.graph_arrays(index, record.plan))
+    _check_held(folder, faiss_kinds.held_vectors(index, record.plan), numbers, vectors)
     return FaissIndex(index, record, DistinctRows.of(numbers, tie_rank=tie_rank), vectors=vectors, tie_rank=tie_rank)
+
+
+def _check_held(folder: Path, held: FloatMatrix | None, numbers: IntVector, vectors: Vectors) -> None:
+    """Hold some of the vectors inside an index against those given: what it holds is scored in their place."""
+    if held is None or not vectors.count:
+        return
+    rows = np.unique(np.linspace(0, vectors.count - 1, _HELD_CHECKED).astype(np.int64))
+    differ = (held[numbers[rows]] != vectors.take(rows)).any(axis=1)
+    if differ.any():
+        raise ArtifactCorrupt(
+            f"{folder / INDEX_FILE} holds another vector for row {rows[differ][0]} than the one given, and for "
+            f"{np.count_nonzero(differ)} of {len(rows)} rows looked at; build the index again"
+        )

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from indexing import build_index
+from indexing import build_index, open_index
 from indexing.config import AutoConfig, FlatConfig, HnswConfig, IndexConfig, IvfPqConfig, IvfSq8Config
-from indexing.errors import ConfigError, VectorError
+from indexing.errors import ArtifactCorrupt, ConfigError, VectorError
 from indexing.exact import ExactIndex
 from indexing.recall import recall_at
 from indexing.vectors import ArrayVectors
@@ -259,3 +259,13 @@ def test_the_size_of_an_index_is_that_of_its_file_and_of_the_numbering_of_its_ro
 def test_rows_that_all_differ_are_numbered_without_further_arrays():
     index = build(FlatConfig(), count=200, dim=16)
     assert index.size_bytes == build(FlatConfig(), count=100, dim=16).size_bytes + 100 * (16 * 4 + 8)
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+def test_an_index_that_holds_its_vectors_is_not_opened_over_the_same_in_another_order(tmp_path, kind):
+    matrix = np.random.default_rng(7).standard_normal((300, 16)).astype(np.float32)
+    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+    config = FlatConfig() if kind == "flat" else HnswConfig()
+    build_index(config, ArrayVectors(matrix)).write(tmp_path / "index")
+    with pytest.raises(ArtifactCorrupt, match="holds another vector for row 0 than the one given"):
+        open_index(tmp_path / "index", ArrayVectors(np.roll(matrix, 1, axis=0)), verify=False)
