@@ -154,3 +154,13 @@ def test_a_plot_tells_its_numbers_to_who_cannot_see_it():
 def test_a_plot_without_points_is_refused():
     with pytest.raises(ValueError, match="empty: expected at least one point, got none"):
         draw(Plot(file="empty", title="", x="", y="", series={"a": ()}))
+
+
+def test_a_long_legend_goes_on_in_lines_within_the_picture_and_lines_are_not_filled():
+    names = [f"a pipeline of a long name, number {place}" for place in range(5)]
+    svg = draw(Plot(file="x", title="t", x="x", y="y", series={name: ((1, 1), (2, 2)) for name in names}))
+    width, height = map(int, re.search(r'viewBox="0 0 (\d+) (\d+)"', svg).groups())
+    places = [re.search(rf'<text x="(\d+)" y="(\d+)">{name}', svg).groups() for name in names]
+    assert all(int(x) + 6 * len(names[0]) <= width and int(y) < height for x, y in places)
+    assert len({y for _, y in places}) > 1
+    assert "path.line{fill:none" in svg  # the series' colours are set by one class, so the tag makes this one win

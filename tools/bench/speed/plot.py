@@ -9,8 +9,10 @@ from shortlist.evaluation.page.svg import log_ticks, nice_ticks, plain
 from tools.bench.speed.records import Plot
 
 WIDTH, HEIGHT = 720, 400
-LEFT, RIGHT, TOP, BOTTOM = 76, 24, 56, 60
+LEFT, RIGHT, TOP, BOTTOM = 76, 24, 40, 60
 """Room for labels around the field, pixels."""
+LEGEND_LINE = 20
+"""Height of a line of the legend, which stands below all else, pixels."""
 
 # Okabe & Ito's colours for people who see fewer of them (Color Universal Design, 2008), lighter ones on dark ground.
 LIGHT = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56607a")
@@ -38,8 +40,9 @@ def draw(plot: Plot) -> str:
     across, x_ticks = _axis([x for x, _ in points], LEFT, WIDTH - RIGHT, log=plot.log_x)
     up, y_ticks = _axis([y for _, y in points], HEIGHT - BOTTOM, TOP, log=plot.log_y)
     said = "; ".join(f"{name}: {', '.join(f'{x:g} {y:g}' for x, y in points)}" for name, points in plot.series.items())
+    height = round(_legend_places(list(plot.series))[-1][1]) + LEGEND_LINE // 2
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
         f'aria-labelledby="title desc" font-family="system-ui, -apple-system, sans-serif">',
         f'<title id="title">{escape(plot.title)}</title>',
         f'<desc id="desc">{escape(plot.x)} across, {escape(plot.y)} upwards. {escape(said)}</desc>',
@@ -66,8 +69,8 @@ def _style() -> str:
     dark = "".join(f".s{n}{{fill:{c};stroke:{c}}}" for n, c in enumerate(DARK))
     return (
         "<style>text{fill:#16233a;font-size:12px}.title{font-size:14px;font-weight:600}.grid{stroke:#d5deeb}"
-        f".line{{fill:none;stroke-width:1.8}}{light}"
-        f"@media(prefers-color-scheme:dark){{text{{fill:#e8eef8}}.grid{{stroke:#2a3a50}}{dark}.line{{fill:none}}}}</style>"
+        f"path.line{{fill:none;stroke-width:1.8}}{light}"  # by its tag too, or its series' colour fills it
+        f"@media(prefers-color-scheme:dark){{text{{fill:#e8eef8}}.grid{{stroke:#2a3a50}}{dark}}}</style>"
     )
 
 
@@ -98,11 +101,22 @@ def _series(number: int, points: Sequence[tuple[float, float]], across: Place, u
 
 
 def _legend(names: Sequence[str]) -> list[str]:
-    """Return the names with their marks, in one line below the title; widths are those of an average letter."""
-    parts, x = [], float(LEFT + 6)
-    for number, name in enumerate(names):
+    """Return the names with their marks, in lines below the plot; widths are those of an average letter."""
+    parts = []
+    for number, (name, (x, y)) in enumerate(zip(names, _legend_places(names), strict=True)):
         shape = SHAPES[number % len(SHAPES)]
-        parts.append(f'<g class="s{number % len(SHAPES)}" transform="translate({x:.0f} 36)">{shape}</g>')
-        parts.append(f'<text x="{x + 10:.0f}" y="40">{escape(name)}</text>')
-        x += 34 + 6.4 * len(name)
+        parts.append(f'<g class="s{number % len(SHAPES)}" transform="translate({x:.0f} {y - 4:.0f})">{shape}</g>')
+        parts.append(f'<text x="{x + 10:.0f}" y="{y:.0f}">{escape(name)}</text>')
     return parts
+
+
+def _legend_places(names: Sequence[str]) -> list[tuple[float, float]]:
+    """Return where each name of the legend stands; one that does not fit into a line begins the next."""
+    places, x, y = [], float(LEFT + 6), float(HEIGHT + 4)
+    for name in names:
+        wide = 34 + 6.4 * len(name)
+        if x + wide > WIDTH and x > LEFT + 6:
+            x, y = float(LEFT + 6), y + LEGEND_LINE
+        places.append((x, y))
+        x += wide
+    return places
