@@ -158,7 +158,7 @@ def test_a_plot_without_points_is_refused():
 
 def test_a_long_legend_goes_on_in_lines_within_the_picture_and_lines_are_not_filled():
     names = [f"a pipeline of a long name, number {place}" for place in range(5)]
-    svg = draw(Plot(file="x", title="t", x="x", y="y", series={name: ((1, 1), (2, 2)) for name in names}))
+    svg = draw(Plot(file="x", title="t", x="x", y="y", series=dict.fromkeys(names, ((1, 1), (2, 2)))))
     width, height = map(int, re.search(r'viewBox="0 0 (\d+) (\d+)"', svg).groups())
     places = [re.search(rf'<text x="(\d+)" y="(\d+)">{name}', svg).groups() for name in names]
     assert all(int(x) + 6 * len(names[0]) <= width and int(y) < height for x, y in places)
