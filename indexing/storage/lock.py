@@ -1,6 +1,7 @@
 """One builder at a time: a file lock that names its holder and that the kernel releases when the holder dies."""
 
 import json
+import logging
 import os
 import socket
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 from indexing.errors import BuildLocked, ShortlistError
 from indexing.storage.filesystem import explained, system
 from indexing.storage.reading import read_bytes
+
+_log = logging.getLogger(__name__)
 
 _LONGEST_NOTE_BYTES = 4096  # a holder's note is some 150 bytes; more than this is not one
 _TRY_AGAIN_S = 0.005  # a holder that is waited for writes and syncs one small file: some milliseconds
@@ -80,8 +83,8 @@ def _holder(path: Path) -> str:
             note = json.loads(read_bytes(path)[:_LONGEST_NOTE_BYTES])
             if _may_live(int(note["pid"]), str(note["host"])):
                 return f"pid {note['pid']} on {note['host']} since {note['since']} ({note['purpose']})"
-        except (ShortlistError, ValueError, KeyError, TypeError):
-            pass  # not written yet, or half of it
+        except (ShortlistError, ValueError, KeyError, TypeError) as unreadable:  # not written yet, or half of it
+            _log.debug("the note in %s cannot be read yet: %s", path, unreadable)
         time.sleep(_LOOK_AGAIN_S)
     return "another process"
 

@@ -5,6 +5,7 @@ there are or on which of them took it. A worker is a fresh interpreter (`shortli
 threads survive none. It leads its own session, so that Ctrl-C reaches the build alone, which then ends its workers.
 """
 
+import logging
 import math
 import os
 import socket
@@ -32,6 +33,8 @@ from retrieval.runtime import budget
 from shortlist.building.worker import read_error, receive, send, write_runtime
 from shortlist.probe import last_line, own_packages, signal_name
 from shortlist.product_vectors import encode_checked
+
+_log = logging.getLogger(__name__)
 
 CHILD = ("-P", "-m", "shortlist.building.worker")
 """Arguments of the interpreter; ``-P`` keeps the current folder out of its path."""
@@ -195,8 +198,8 @@ class _Worker:
             send(self.connection, message)
         except BlockingIOError:
             self.silent_s = math.inf
-        except OSError:
-            pass
+        except OSError as gone:
+            _log.debug("worker %d takes nothing: %s", self.pid, gone)
 
     def doing(self) -> str:
         """Say what it was at."""

@@ -562,6 +562,8 @@ def test_a_watcher_does_not_keep_its_engine_alive(family: list[Version]):
     del engine
     wait_until(lambda: gone() is None)
     wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == "shortlist-watch"])
+    assert gone() is None
+    assert "shortlist-watch" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_watching_without_a_pause_is_refused(engine: SearchEngine):

@@ -110,6 +110,7 @@ def test_an_empty_folder_in_a_folder_that_may_not_be_read_is_taken_as_it_is(tmp_
     (tmp_path / "mounted").mkdir()
     with storage.using(NotAllowed()):
         storage.make_folder(tmp_path / "mounted")
+    assert not any((tmp_path / "mounted").iterdir())
 
 
 def test_a_folder_whose_name_could_not_be_synced_is_not_there_for_the_next_one_to_trust(tmp_path):

@@ -30,7 +30,9 @@ def folders(tiny_cross_encoder_folder, tmp_path):
 
 
 def test_two_cross_encoders_with_a_say_can_be_a_cascade(folders):
-    require_cascade(CONFIG, *folders)
+    before = [(folder / FUSION_FILE).read_bytes() for folder in folders]
+    require_cascade(CONFIG, *folders)  # raises where it refuses
+    assert [(folder / FUSION_FILE).read_bytes() for folder in folders] == before
 
 
 def test_a_student_that_weighs_nothing_and_trees_that_know_of_none_are_refused(folders):
