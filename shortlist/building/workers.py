@@ -8,8 +8,6 @@ threads survive none. It leads its own session, so that Ctrl-C reaches the build
 import logging
 import math
 import os
-import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -19,7 +17,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
-from pathlib import Path
 from time import monotonic
 from typing import IO, Any, Self
 
@@ -31,7 +28,8 @@ from retrieval.config import RuntimeConfig
 from retrieval.encoder import DualEncoder
 from retrieval.runtime import budget
 from shortlist.building.worker import read_error, receive, send, write_runtime
-from shortlist.probe import last_line, own_packages, signal_name
+from shortlist.building.worker_process import device_number, environment, limit_transfers, process_state
+from shortlist.probe import last_line, signal_name
 from shortlist.product_vectors import encode_checked
 
 _log = logging.getLogger(__name__)
@@ -46,9 +44,6 @@ and no more than these is held in memory."""
 LISTEN_S = 5.0
 """Seconds that are listened for at a time. Silence is counted by what was listened: what a worker says while its parent
 writes lies in the socket, and where both were stopped, as a frozen container is, no more than this is counted."""
-
-STATES = {"T": "which is stopped", "t": "which a debugger holds", "D": "which waits for a device"}
-"""States of a process that are worth a word (proc(5), ``/proc/[pid]/stat``)."""
 
 LAST_WORDS_S = 10.0
 """Seconds that a worker whose socket is closed may take to end, before it is killed."""
@@ -86,7 +81,7 @@ def require_devices(runtime: RuntimeConfig) -> None:
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    absent = [name for name in runtime.devices if _number(name) >= count]
+    absent = [name for name in runtime.devices if device_number(name) >= count]
     if absent:
         there = ", ".join(f"cuda:{number}" for number in range(count)) or "none"
         raise EnvironmentProblem(
@@ -373,41 +368,3 @@ class _Crew:
         if not worker.number:
             raise problem
         self._outcomes[worker.number] = problem
-
-
-def process_state(pid: int) -> str:
-    """Say what state a process is in, where that explains its silence; empty elsewhere."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return ""
-    return STATES.get(state, "")
-
-
-def limit_transfers(descriptor: int, limit_s: float) -> None:
-    """Let a transfer over a socket fail with `BlockingIOError` when nothing of it moves for so long; 0 is no limit."""
-    limit = struct.pack("ll", int(limit_s), int(limit_s % 1 * 1e6))
-    with socket.socket(fileno=os.dup(descriptor)) as own:
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            own.setsockopt(socket.SOL_SOCKET, option, limit)
-
-
-def environment(own: "os._Environ[str] | dict[str, str]", threads: int, device: str) -> dict[str, str]:
-    """Return the environment variables of a worker: its threads, and of all CUDA devices its own alone.
-
-    Args:
-        own: Those of this process.
-        threads: What it may use.
-        device: ``cuda:N`` of the devices that this process sees; empty leaves them as they are.
-    """
-    single = {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
-    if (
-        device
-    ):  # CUDA numbers devices among those that this variable lists (CUDA C Programming Guide, CUDA_VISIBLE_DEVICES)
-        listed = own.get("CUDA_VISIBLE_DEVICES")
-        single["CUDA_VISIBLE_DEVICES"] = listed.split(",")[_number(device)].strip() if listed else device[5:]
-    return {**own, **single, "PYTHONPATH": own_packages(), "PYTHONIOENCODING": "utf-8"}
-
-
-def _number(device: str) -> int:
-    return int(device.removeprefix("cuda:"))

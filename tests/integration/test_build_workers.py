@@ -19,7 +19,8 @@ from shortlist.building import worker as one_worker
 from shortlist.building import workers as module
 from shortlist.building.job import build
 from shortlist.building.plan import plan
-from shortlist.building.workers import environment, require_devices
+from shortlist.building.worker_process import environment, limit_transfers, process_state
+from shortlist.building.workers import require_devices
 from shortlist.bundle import live_version
 from shortlist.config import BuildConfig
 
@@ -150,7 +151,7 @@ def test_a_worker_that_is_stopped_ends_the_build_and_the_text_that_it_was_at_is_
 ):
     monkeypatch.setattr(module, "CHILD", ("-c", STOPS_ITSELF))
     stopped = "which is stopped"
-    counted_when(monkeypatch, lambda: all(module.process_state(worker.pid) == stopped for worker in started))
+    counted_when(monkeypatch, lambda: all(process_state(worker.pid) == stopped for worker in started))
     match = (
         rf"^worker [12] of 2 \(process \d+\) \({stopped}\) said nothing for 20 s while it encoded segment 1 of this "
         r"build, with 2 of its 16 texts done, at the text of product '0005' or one encoded together with it, "
@@ -218,7 +219,7 @@ def test_a_word_and_a_new_segment_end_the_silence():
 def test_a_message_that_stops_in_its_middle_and_one_that_nobody_takes_are_given_up():
     ours, theirs = Pipe()
     with ours, theirs:
-        module.limit_transfers(ours.fileno(), 0.05)
+        limit_transfers(ours.fileno(), 0.05)
         os.write(theirs.fileno(), (100).to_bytes(4, "big") + b"begun")  # its length, and a part of it
         with pytest.raises(BlockingIOError):
             ours.recv_bytes()
@@ -227,8 +228,8 @@ def test_a_message_that_stops_in_its_middle_and_one_that_nobody_takes_are_given_
 
 
 def test_the_state_of_a_process_is_told_where_it_explains_its_silence():
-    assert module.process_state(os.getpid()) == ""
-    assert module.process_state(2**22 + 1) == ""  # more than any process has
+    assert process_state(os.getpid()) == ""
+    assert process_state(2**22 + 1) == ""  # more than any process has
 
 
 def test_ctrl_c_ends_all_workers_and_leaves_what_is_published(
