@@ -121,22 +121,13 @@ def test_dense_layers_and_a_shorter_dimension_are_those_of_torch(tiny_model_fold
     assert np.abs(fast.encode_products(TEXTS) - reference.encode_products(TEXTS)).max() < 1e-5
 
 
-def test_roberta_counts_its_positions_from_two(tiny_model_folder):
-    import transformers
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(5)
-        config = transformers.RobertaConfig(
-            vocab_size=200, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-            max_position_embeddings=66, initializer_range=0.3, type_vocab_size=1,
-        )  # fmt: skip
-        network = transformers.RobertaModel(config).eval()
+def test_roberta_counts_its_positions_from_two(tiny_roberta):
     rows = [np.array([0, 7, 9, 30, 2], np.int32), np.array([0, 8, 2], np.int32)]
-    graph = write_graph(BertWeights.of(network, named="tiny"), Readout(pooling="mean"), int8=False, pairs=False)
+    graph = write_graph(BertWeights.of(tiny_roberta, named="tiny"), Readout(pooling="mean"), int8=False, pairs=False)
     lane = OpenVinoLane(graph, width=32, hidden=32, precision=Precision.fp32, threads=1, batch_tokens=64, pad_token=1)
     tokens = torch.tensor([[0, 7, 9, 30, 2], [0, 8, 2, 1, 1]])
     with torch.inference_mode():
-        states = network(input_ids=tokens, attention_mask=(tokens != 1).long()).last_hidden_state
+        states = tiny_roberta(input_ids=tokens, attention_mask=(tokens != 1).long()).last_hidden_state
     expected = np.stack([states[0].mean(0).numpy(), states[1, :3].mean(0).numpy()])
     assert np.abs(lane.run(LaneInput(rows)) - expected).max() < 1e-5
 

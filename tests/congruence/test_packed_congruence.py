@@ -85,23 +85,14 @@ def test_bf16_is_really_used_and_near(tiny_model_folder):
     assert 1e-4 < difference < 3e-2
 
 
-def test_roberta_counts_its_positions_from_two(tiny_model_folder):
-    import transformers
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(5)
-        config = transformers.RobertaConfig(
-            vocab_size=200, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-            max_position_embeddings=66, initializer_range=0.3, type_vocab_size=1,
-        )  # fmt: skip
-        network = transformers.RobertaModel(config).eval()
+def test_roberta_counts_its_positions_from_two(tiny_roberta):
     rows = random_rows(6, 4, first=0)
     lane = PackedLane(
-        BertWeights.of(network, named="tiny"), Readout(pooling="mean"),
+        BertWeights.of(tiny_roberta, named="tiny"), Readout(pooling="mean"),
         width=32, device="cpu", precision=Precision.fp32, batch_tokens=60,
     )  # fmt: skip
     with torch.inference_mode():
-        states = [network(input_ids=torch.from_numpy(row)[None].long()).last_hidden_state[0] for row in rows]
+        states = [tiny_roberta(input_ids=torch.from_numpy(row)[None].long()).last_hidden_state[0] for row in rows]
     expected = np.stack([state.mean(0).numpy() for state in states])
     assert np.abs(lane.run(LaneInput(rows)) - expected).max() < 2e-6
 
