@@ -63,6 +63,11 @@ class BertWeights:
         """Numbers per token between the layers."""
         return len(self.arrays["embeddings.LayerNorm.weight"])
 
+    @property
+    def positions(self) -> int:
+        """Tokens that the network can read at most."""
+        return len(self.arrays["embeddings.position_embeddings.weight"]) - self.first_position
+
     def __getitem__(self, name: str) -> FloatMatrix:
         """Return an array by its name."""
         return self.arrays[name]

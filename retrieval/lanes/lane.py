@@ -70,10 +70,18 @@ class Lane(Protocol):
         """
 
 
-def dense_batch(given: LaneInput, *, pad_token: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """Return the tokens of some rows as int32 [b, t], padded at the end, and their mask as float32 [b, t]."""
+def dense_batch(
+    given: LaneInput, *, pad_token: int, longest: int = 0
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """Return the tokens of some rows as int32 [b, t], padded at the end, and their mask as float32 [b, t].
+
+    Args:
+        given: The rows.
+        pad_token: What padding is filled with.
+        longest: Least t; otherwise that of the longest row.
+    """
     lengths = np.fromiter(map(len, given.rows), np.int64, len(given.rows))
-    mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
+    mask = np.arange(lengths.max(initial=longest)) < lengths[:, None]
     tokens = np.full(mask.shape, pad_token, np.int32)
     tokens[mask] = np.concatenate(given.rows) if len(given) else 0
     return tokens, mask.astype(np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 from retrieval.config import Precision
 from retrieval.lanes.bert import BertWeights, unknown_part
 from retrieval.lanes.openvino_graph import DenseLayer, Readout, write_graph
-from retrieval.lanes.openvino_lane import OpenVinoLane
+from retrieval.lanes.openvino_lane import SINGLE_TOKENS, OpenVinoLane
 from retrieval.lanes.packed_lane import PackedLane
 from retrieval.tower import TowerSettings
 
@@ -44,6 +44,7 @@ def openvino_tower(
         threads=threads,
         batch_tokens=batch_tokens,
         pad_token=int(model.tokenizer.pad_token_id or 0),
+        singles=weights.positions >= SINGLE_TOKENS,
     )
 
 

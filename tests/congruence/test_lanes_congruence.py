@@ -17,7 +17,7 @@ from retrieval.encoder import DualEncoder
 from retrieval.lanes.bert import BertWeights
 from retrieval.lanes.lane import LaneInput
 from retrieval.lanes.openvino_graph import Readout, rounded_rows, write_graph
-from retrieval.lanes.openvino_lane import OpenVinoLane, group_size
+from retrieval.lanes.openvino_lane import SINGLE_TOKENS, OpenVinoLane, group_size
 
 TORCH = RuntimeConfig(device="cpu", threads=2, backend=Backend.torch)
 OPENVINO = RuntimeConfig(device="cpu", threads=2, backend=Backend.openvino)
@@ -105,8 +105,17 @@ def test_prompts_and_pooling_are_those_of_torch(tiny_model_folder, tmp_path, poo
     reference, fast = both(folder, Precision.fp32)
     assert np.abs(fast.encode_queries(TEXTS) - reference.encode_queries(TEXTS)).max() < 1e-5
     assert np.abs(fast.encode_products(TEXTS) - reference.encode_products(TEXTS)).max() < 1e-5
+    alone = np.concatenate([fast.encode_queries([text]) for text in TEXTS])
+    assert np.abs(alone - reference.encode_queries(TEXTS)).max() < 1e-5
     plain, _ = both(resaved(tiny_model_folder, tmp_path / "plain", pooling=pooling), Precision.fp32)
     assert np.abs(plain.encode_queries(TEXTS) - reference.encode_queries(TEXTS)).max() > 1e-2
+
+
+def test_a_single_text_may_have_any_length(tiny_model_folder):
+    reference, fast = both(tiny_model_folder, Precision.fp32)
+    texts = ["red " * words for words in range(2 * SINGLE_TOKENS)]
+    alone = np.concatenate([fast.encode_queries([text]) for text in texts])
+    assert np.abs(alone - reference.encode_queries(texts)).max() < 1e-5
 
 
 def test_dense_layers_and_a_shorter_dimension_are_those_of_torch(tiny_model_folder, tmp_path):
