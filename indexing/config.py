@@ -36,7 +36,7 @@ class IndexConfig:
 
 @dataclass(kw_only=True, slots=True)
 class FlatConfig(IndexConfig):
-    """Exact search through FAISS; the right choice up to some 100,000 products."""
+    """Exact search through FAISS, by codes that provably miss nothing; the right choice up to some 100,000 products."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from indexing import faiss_gpu, faiss_io, faiss_kinds, storage
+from indexing import coded_scan, faiss_gpu, faiss_io, faiss_kinds, storage
 from indexing.auto import choose_index
 from indexing.checks import check_search, check_tie_rank
 from indexing.config import AutoConfig, IndexConfig
@@ -63,8 +63,8 @@ class FaissIndex:
     ) -> None:
         """Take the parts; call `build_index` or `open_index` instead."""
         self._record = record
-        self._proposer = proposer or Proposer.of(index, record.plan)
         matrix = faiss_kinds.held_vectors(index, record.plan)
+        self._proposer = proposer or _proposer(index, record.plan, matrix)
         if matrix is None and distinct.is_plain:
             matrix = vectors.matrix
         self._refiner = Refiner(vectors, distinct, tie_rank, is_exact=self._proposer.plan.is_exact, matrix=matrix)
@@ -100,7 +100,7 @@ class FaissIndex:
     @property
     def size_bytes(self) -> int:
         """Bytes that it takes in memory: the FAISS index, and which rows hold which vector."""
-        return faiss_io.size_bytes(self._proposer.index) + self._refiner.distinct.size_bytes
+        return self._proposer.size_bytes + self._refiner.distinct.size_bytes
 
     def tuned(self, **parameters: int | float) -> "FaissIndex":
         """Return the same index searched with other parameters; it shares everything with this one.
@@ -216,6 +216,12 @@ class FaissIndex:
         return FaissIndex(
             proposer.index, record, parts.distinct, vectors=parts.vectors, tie_rank=parts.tie_rank, proposer=proposer
         )
+
+
+def _proposer(index: Any, plan: Plan, held: FloatMatrix | None) -> Proposer:  # noqa: ANN401 - faiss has no types
+    if plan.kind == "flat" and held is not None and len(held) >= coded_scan.LEAST_ROWS:
+        return coded_scan.CodedProposer.over(index, plan, held)
+    return Proposer.of(index, plan)
 
 
 def build_index(

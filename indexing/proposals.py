@@ -7,7 +7,7 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from indexing import faiss_kinds
+from indexing import faiss_io, faiss_kinds
 from indexing.faiss_kinds import Plan
 from indexing.types import BoolVector, FloatMatrix, IntMatrix
 
@@ -46,19 +46,25 @@ class Proposer:
         """Return the same index searched as ``plan`` says."""
         return replace(self, plan=plan, parameters=faiss_kinds.search_parameters(plan))
 
-    def ask(self, queries: FloatMatrix, fetch: int) -> tuple[FloatMatrix, IntMatrix]:
-        """Return what the index finds: scores float32 [q, fetch], best first, and numbers int64 [q, fetch].
+    @property
+    def size_bytes(self) -> int:
+        """Bytes in memory."""
+        return faiss_io.size_bytes(self.index)
 
-        An empty place has number -1 and comes last.
+    def ask(self, queries: FloatMatrix, fetch: int) -> tuple[FloatMatrix, IntMatrix]:
+        """Return what the index finds: scores float32 [q, >= fetch], best first, and numbers int64 of the same shape.
+
+        An empty place has number -1 and comes last. Where the kind holds the vectors (`Plan.is_exact`) no vector scores
+        higher than is said of it, but for rounding.
         """
         if len(queries) == 1:
-            return _search(self.index, self.parameters, queries, fetch)
-        return self._batches(partial(_search, self.index, self.parameters), queries, fetch)
+            return ask_faiss(self.index, self.parameters, queries, fetch)
+        return self._batches(partial(ask_faiss, self.index, self.parameters), queries, fetch)
 
     def ask_among(self, selected: BoolVector, queries: FloatMatrix, fetch: int) -> tuple[FloatMatrix, IntMatrix]:
         """Return the best of the vectors that are selected, bool [u], each of which is compared with every query."""
         part, parameters = faiss_kinds.exhaustive(self.index, self.plan, faiss_kinds.selecting(selected))
-        return self._batches(partial(_search, part, parameters), queries, fetch)
+        return self._batches(partial(ask_faiss, part, parameters), queries, fetch)
 
     def _batches(self, search: Search, queries: FloatMatrix, fetch: int) -> tuple[FloatMatrix, IntMatrix]:
         size = _FLAT_BATCH if self.plan.kind == "flat" else max(1, _BATCH_FLOATS // queries.shape[1])
@@ -68,8 +74,8 @@ class Proposer:
         return np.concatenate([scores for scores, _ in answers]), np.concatenate([numbers for _, numbers in answers])
 
 
-def _search(index: Any, parameters: Any, queries: FloatMatrix, fetch: int) -> tuple[FloatMatrix, IntMatrix]:  # noqa: ANN401
-    """Search as `faiss.Index.search` does, whose checks and conversions these arguments have behind them."""
+def ask_faiss(index: Any, parameters: Any, queries: FloatMatrix, fetch: int) -> tuple[FloatMatrix, IntMatrix]:  # noqa: ANN401
+    """Search as ``faiss.Index.search`` does, whose checks and conversions these arguments have behind them."""
     scores, numbers = np.empty((len(queries), fetch), np.float32), np.empty((len(queries), fetch), np.int64)
     index.search_c(len(queries), _address(queries), fetch, _address(scores), _address(numbers), parameters)
     return scores, numbers

@@ -5,8 +5,8 @@ rows that score the same, more are fetched until the score drops, and the tie ra
 
 Nearly all of what a search costs beside FAISS is here, on the way of every query, and every step in numpy counts: its
 code has left the caches by the time that a graph has been walked. So there are two ways. `Refiner.quick` scores and
-sorts by one call of FAISS, which is all that vectors and scores that differ need. `Refiner.settle` answers any query:
-it groups equal vectors, orders ties, keeps to filters, and asks for more.
+sorts by one call of FAISS, which is all that most queries need. `Refiner.settle` answers any: it keeps to filters and
+asks for more.
 """
 
 import math
@@ -48,7 +48,7 @@ class Refiner:
         vectors: Of every row.
         distinct: Which rows hold which of the vectors that an index numbers.
         tie_rank: Orders rows of equal score, int64 [n]; ``None`` for the row.
-        is_exact: An index's own scores are those of the vectors but for rounding, so they show where a tie may end.
+        is_exact: No vector scores higher than the index says, but for rounding, so its scores show where a tie may end.
         matrix: The distinct vectors in the order of their numbers, float32 [u, d], where they lie so already.
     """
 
@@ -72,7 +72,7 @@ class Refiner:
 
         Returns:
             The answers, [q, k], and the places that were left empty for `settle`: too few vectors were proposed to see
-            past the k-th, some stand for several rows or score the same, or one that was not proposed may.
+            past the k-th, the cut falls among equal scores, or a vector that was not proposed may belong before it.
         """
         count = len(queries)
         if numbers.shape[1] <= k:
@@ -88,17 +88,42 @@ class Refiner:
             if numbers.item(place, -1) < 0
             or (self.is_exact and proposed.item(place, -1) >= scores.item(place, k - 1) - _TOLERANCE * own)
         ]
-        equal = scores[:, 1:] == scores[:, :-1]
-        if np.count_nonzero(equal):
-            left = sorted({*left, *np.flatnonzero(equal.any(axis=1)).tolist()})
         if self.distinct.repeated.size:
             best = np.maximum(best, 0)  # where one is missing, its query is among those left
-            left = sorted({*left, *np.flatnonzero(self.distinct.repeated[best].any(axis=1)).tolist()})
-            best = self.distinct.first_rows(best)
-        found = Neighbors(np.ascontiguousarray(scores[:, :k]), np.ascontiguousarray(best[:, :k]))
+        rows = self.distinct.first_rows(best)
+        found = Neighbors(np.ascontiguousarray(scores[:, :k]), np.ascontiguousarray(rows[:, :k]))
+        left = sorted({*left, *self._order(found, scores, best)})
         for place in left:
             found.scores[place], found.rows[place] = -np.inf, -1
         return found, left
+
+    def _order(self, found: Neighbors, scores: FloatMatrix, best: IntMatrix) -> list[int]:
+        """Bring equal scores and the rows of one vector into tie order.
+
+        Args:
+            found: Is corrected, [q, k].
+            scores: Of ``best``, float32 [q, k + 1], best first.
+            best: Numbers, int64 [q, k + 1].
+
+        Returns:
+            The places whose cut falls among equal scores, of which there may be more.
+        """
+        equal, repeated, k = scores[:, 1:] == scores[:, :-1], self.distinct.repeated, found.rows.shape[1]
+        if not repeated.size and not np.count_nonzero(equal):
+            return []
+        unsettled = equal.any(axis=1)
+        if repeated.size:
+            unsettled |= repeated[best].any(axis=1)
+        cut = []
+        for place in np.flatnonzero(unsettled).tolist():
+            if equal[place, -1]:
+                cut.append(place)
+                continue
+            rows, own = self.distinct.expand(best[place], scores[place], k=k)
+            ordered = not equal[place].any()  # by score, and within a vector by the tie rank
+            order = slice(k) if ordered else best_first(own, rows, k=k, tie_rank=self.tie_rank)
+            found.scores[place], found.rows[place] = own[order], rows[order]
+        return cut
 
     def _best_gathered(self, queries: FloatMatrix, numbers: IntMatrix, k: int) -> tuple[FloatMatrix, IntMatrix]:
         """Do as `best_rows` on copies of the vectors, for queries of whose numbers none is -1."""
@@ -238,8 +263,8 @@ class Refiner:
         """
         if not self.is_exact and np.count_nonzero(scores >= last) <= k:
             return True
-        tied = proposed[exact == last]
-        return bool(proposed[-1] < tied.min() - _TOLERANCE * math.sqrt(np.vecdot(query, query)))
+        least = min(last, proposed[exact == last].min())
+        return bool(proposed[-1] < least - _TOLERANCE * math.sqrt(np.vecdot(query, query)))
 
 
 def _is_certain(proposed: FloatVector, exact: FloatVector, last: np.float32) -> bool:

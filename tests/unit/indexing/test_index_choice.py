@@ -31,7 +31,7 @@ MILLION = 1_000_000
             FlatConfig,
             r"^flat for 1 vectors .*: up to 100,000 vectors an exact scan is fast enough",
         ),
-        (100_000, 384, {"memory_gb": 1}, FlatConfig, r"\(146\.5 MiB of 1,024\.0 MiB allowed\)"),
+        (100_000, 384, {"memory_gb": 1}, FlatConfig, r"\(183\.1 MiB of 1,024\.0 MiB allowed\)"),
         (
             100_001,
             384,

@@ -57,14 +57,31 @@ def test_as_many_proposals_as_rows_wanted_show_no_cut(world):
 
 
 @pytest.mark.parametrize("in_place", [True, False])
-def test_equal_scores_and_vectors_of_several_rows_are_left(world, in_place):
-    world[7] = world[3]  # as two numbers, which score the same
-    numbers = np.array([[3, 7, 1, 2, 4]])
-    assert list(ask(refiner(world, in_place=in_place), world[3:4], numbers)[1]) == [0]
-    shared = np.concatenate((np.arange(7), [3], np.arange(7, 19)))  # as one number of two rows
-    assert list(ask(refiner(world, in_place=in_place, numbers=shared), world[3:4], np.array([[3, 0, 1, 2, 4]]))[1]) == [
-        0
-    ]
+def test_equal_scores_before_the_cut_are_ordered_and_at_the_cut_left(world, in_place):
+    world[7] = world[3]
+    own = score_rows(world[3], world[[1, 2, 4]])
+    found, left = ask(refiner(world, in_place=in_place), world[3:4], np.array([[7, 3, 1, 2, 4]]))
+    assert list(left) == []
+    assert found.rows[0].tolist() == [3, 7, (1, 2, 4)[np.argmax(own)]]
+    third = np.argsort(-score_rows(world[0], world))[:K].tolist()
+    world[7] = world[third[-1]]
+    assert list(ask(refiner(world, in_place=in_place), world[:1], np.array([[*third, 7]]))[1]) == [0]
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_the_rows_of_one_vector_stand_together_in_tie_order(world, in_place):
+    rows = np.array([0, 1, 2, 1, 3, 4, 0, 0, 0])  # the vector that each row holds: 0 has four, 1 has two
+    shared = world[rows]
+    own = score_rows(world[9], world[:5])
+    numbers = np.argsort(-own)[np.newaxis]
+    found, left = ask(refiner(shared, in_place=in_place, numbers=rows), world[9:10], numbers)
+    expected = [row for number in numbers[0] for row in np.flatnonzero(rows == number)][:K]
+    assert list(left) == []
+    assert found.rows[0].tolist() == expected
+    assert np.array_equal(found.scores[0], own[rows[expected]])
+    few = numbers.copy()
+    few[0, -1] = -1
+    assert list(ask(refiner(shared, in_place=in_place, numbers=rows), world[9:10], few)[1]) == [0]
 
 
 def test_a_last_proposal_near_the_cut_is_left_where_its_score_says_so(world):
