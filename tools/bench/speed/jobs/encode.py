@@ -15,8 +15,8 @@ NAME = "encode"
 PRECISIONS = (Precision.int8, Precision.bf16)
 LIMIT = (
     "a query of some eight tokens has nothing to share the reading of the weights with (21 MB in bf16, 11 in int8) and "
-    "passes every operator on one thread; two threads took longer, since they have to meet after every product; a graph "
-    "of one shape for short texts took off what preparing each operator for a new shape cost"
+    "passes every operator on one thread; two threads took longer, since they have to meet after every product; a "
+    "graph of one shape for short texts took off what preparing each operator for a new shape cost"
 )
 
 

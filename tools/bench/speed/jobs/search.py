@@ -30,8 +30,8 @@ FASTEST = "bf16"
 
 CALLERS = 8
 LIMIT = (
-    "encoding the query on one thread, whose time is that of reading the weights (21 MB in bf16), and an exact scan for "
-    "1,000 products; together three quarters of the time (the stages stand below)"
+    "encoding the query on one thread, whose time is that of reading the weights (21 MB in bf16), and an exact scan "
+    "for 1,000 products; together three quarters of the time (the stages stand below)"
 )
 
 
