@@ -91,6 +91,11 @@ def test_choices_and_settings_arrive_as_typed_objects():
     assert config.runtime.precision is Precision.bf16
 
 
+def test_a_build_chooses_its_arithmetic_unless_told():
+    assert load_config(BuildConfig).runtime.precision is Precision.auto
+    assert load_config(BuildConfig, ["runtime=default"]).runtime.precision is Precision.fp32
+
+
 def test_defaults_are_those_of_the_schemas():
     config = load_config(BuildConfig)
     assert config.index == AutoConfig()

@@ -62,7 +62,7 @@ def build_config(tiny_model_folder: Path) -> Callable[..., BuildConfig]:
     """Return a function that composes a build with the tiny encoder and further overrides."""
 
     def compose(*overrides: str) -> BuildConfig:
-        config = load_config(BuildConfig, ["index=flat", *overrides])
+        config = load_config(BuildConfig, ["index=flat", "runtime=default", *overrides])
         if config.encoder.model == "minilm":
             config.encoder.model = str(tiny_model_folder)
         return config

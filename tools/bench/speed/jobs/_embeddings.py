@@ -102,7 +102,7 @@ def _encode(options: Options, name: str, folder: Path) -> None:
     if not (options.data / name).is_dir():
         raise FileNotFoundError(f"expected the development data in {options.data / name} (--data)")
     folder.mkdir(parents=True, exist_ok=True)
-    config = load_config(BuildConfig, [f"catalog={name}", f"runtime.threads={options.threads}"])
+    config = load_config(BuildConfig, [f"catalog={name}", "runtime=default", f"runtime.threads={options.threads}"])
     catalog, template = open_catalog(config.catalog, options.data / name), TextTemplate(config.text)
     encoder = DualEncoder.open(config.encoder, config.runtime)
     texts = [query.text for query in catalog.queries()]
