@@ -16,6 +16,7 @@ from retrieval.runtime import loading, own_weights
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
+    from sentence_transformers.base.modules import Dense
     from sentence_transformers.sentence_transformer.modules import Pooling
 
 
@@ -52,13 +53,14 @@ def load_cross_encoder(folder: Path) -> "CrossEncoder":
 
 
 def new_cross_encoder(base: Path, *, layers: int, max_tokens: int) -> "CrossEncoder":
-    """Make a cross-encoder with an untrained head on the CPU: transformer, pooling, one linear layer.
+    """Make a cross-encoder on the CPU: transformer, pooling, one linear layer.
 
     The pooling is the base's own, the mean where it has none. The usual classification head reads the first token,
-    which in models trained for sentence embeddings was never trained to mean anything.
+    which in models trained for sentence embeddings was never trained to mean anything. The linear layer is new, or that
+    of a base which is such a cross-encoder already.
 
     Args:
-        base: A sentence-transformers folder.
+        base: A sentence-transformers folder: an encoder, or a cross-encoder that this function made, to go on from.
         layers: Transformer layers to keep, from the input up; 0 keeps all.
         max_tokens: Longest pair.
 
@@ -75,7 +77,7 @@ def new_cross_encoder(base: Path, *, layers: int, max_tokens: int) -> "CrossEnco
     with loading(), quiet_transformers():
         body = Transformer(str(transformer_folder), max_seq_length=max_tokens, config_kwargs=cut)
     pooling = _pooling(base, body.get_embedding_dimension())
-    head = Dense(
+    head = _head(base) or Dense(
         pooling.get_embedding_dimension(), 1, activation_function=torch.nn.Identity(), module_output_name="scores"
     )
     # What other programs get from predict(): the share of the highest grade that a pair is expected to reach.
@@ -145,6 +147,17 @@ def _require_layers(transformer_folder: Path, layers: int) -> None:
     there = AutoConfig.from_pretrained(transformer_folder, local_files_only=True).num_hidden_layers
     if layers > there:
         raise ConfigError(f"trainer.layers={layers}, but {transformer_folder} has {there} layers; 0 keeps them all")
+
+
+def _head(base: Path) -> "Dense | None":
+    """Return the last layer of a base that gives one score already."""
+    from sentence_transformers.base.modules import Dense
+
+    last = check_model_folder(base)[-1]
+    if last.kind != "Dense":
+        return None
+    head = Dense.load(str(base), subfolder=last.folder.as_posix(), local_files_only=True)
+    return head if head.linear.out_features == 1 else None
 
 
 def _pooling(base: Path, dimension: int) -> "Pooling":

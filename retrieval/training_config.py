@@ -47,6 +47,9 @@ class ContrastiveConfig:
         dropout: Train with the model's own dropout; off, a step does without drawing masks.
         lora_rank: Train low-rank additions of this rank to the attention instead of all weights (needs ``peft``; they
             are merged on saving); 0 trains the weights themselves.
+        interpolation: Share of the way from the weights before to the trained ones that is gone in the end: 1 is all of
+            it; less keeps more of what the model knew, which a training without labels needs (Wortsman et al., Robust
+            fine-tuning of zero-shot models, CVPR 2022, section 3; they advise .5 where nothing can choose).
         checkpoint_steps: Steps between checkpoints, from which the same command goes on after a kill; 0 writes none.
         precision: ``bf16`` trains under autocast.
         seed: Seeds order, sampling, noise and dropout.
@@ -76,6 +79,7 @@ class ContrastiveConfig:
     freeze_embeddings: bool = True
     dropout: bool = True
     lora_rank: int = 0
+    interpolation: float = 1.0
     checkpoint_steps: int = 0
     precision: Precision = Precision.bf16
     seed: int = 7
@@ -104,6 +108,8 @@ class ContrastiveConfig:
         if not 0 <= self.warmup_share <= 1 or not 0 <= self.dev_share < 1:
             shares = f"{self.warmup_share} and {self.dev_share}"
             raise ValueError(f"trainer.warmup_share must be in [0, 1] and trainer.dev_share in [0, 1), got {shares}")
+        if not 0 < self.interpolation <= 1:
+            raise ValueError(f"trainer.interpolation must be in (0, 1], got {self.interpolation}")
         for name in ("reverse_share", "field_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"trainer.{name} must be in [0, 1], got {getattr(self, name)}")

@@ -93,6 +93,16 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(train, tmp_pa
     assert any(not np.array_equal(one[name], three[name]) for name in one)
 
 
+@pytest.mark.parametrize("lora_rank", [0, 2])
+def test_half_of_the_way_is_half_of_what_every_weight_learned(train, tmp_path, tiny_model_folder, lora_rank):
+    short = replace(RECIPE, epochs=1, lora_rank=lora_rank)
+    train(short, "whole", dev_query_ids=())
+    train(replace(short, interpolation=0.5), "half", dev_query_ids=())
+    before, whole, half = (weights(folder) for folder in (tiny_model_folder, tmp_path / "whole", tmp_path / "half"))
+    assert any(np.abs(whole[name] - before[name]).max() > 1e-3 for name in before)
+    assert all(np.abs(half[name] - (before[name] + whole[name]) / 2).max() < 1e-6 for name in before)
+
+
 def test_training_leaves_the_callers_random_numbers_alone(train):
     import torch
 

@@ -42,6 +42,14 @@ def test_a_base_without_pooling_gets_the_mean(tiny_cross_encoder_folder):
     assert new_cross_encoder(tiny_cross_encoder_folder, layers=0, max_tokens=32)[1].pooling_mode == "mean"
 
 
+def test_a_cross_encoder_as_the_base_is_gone_on_from(tiny_model_folder, tmp_path):
+    first = new_cross_encoder(tiny_model_folder, layers=0, max_tokens=32)
+    first.save_pretrained(str(tmp_path / "first"))
+    again = new_cross_encoder(tmp_path / "first", layers=0, max_tokens=32)
+    pairs = [("red mouse", "red mouse"), ("red mouse", "sofa")]
+    assert np.array_equal(again.predict(pairs), first.predict(pairs))
+
+
 def test_nothing_is_printed_about_the_layers_left_out(tiny_model_folder, capfd):
     from transformers.utils import logging
 
