@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from indexing.errors import ConfigError
 from retrieval.suggestions import did_you_mean
-from shortlist.config import EXPERIMENT, GROUPS, JOBS, OPEN_MAPPINGS, PATH_KEYS, config_dir
+from shortlist.schemas import EXPERIMENT, GROUPS, JOBS, OPEN_MAPPINGS, PATH_KEYS, config_dir
 
 Config = TypeVar("Config")
 
@@ -17,7 +17,7 @@ def load_config(schema: type[Config], overrides: Sequence[str] = ()) -> Config:
     """Compose the primary configuration of ``schema`` with Hydra overrides.
 
     Args:
-        schema: One of the job dataclasses of ``shortlist.config``.
+        schema: A job's dataclass, one of `shortlist.schemas.JOBS`.
         overrides: Such as ``["catalog=icecat", "index=hnsw", "index.links=16"]``.
 
     Returns:

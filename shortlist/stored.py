@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from indexing.errors import ArtifactIncompatible, ArtifactUntrusted
-from shortlist.config import GROUPS
+from shortlist.schemas import GROUPS
 
 Config = TypeVar("Config")
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from retrieval.catalog import open_catalog
 from retrieval.records import Qrels
 from shortlist.compose import load_config
-from shortlist.config import TrainConfig
 from shortlist.jobs.evaluate import judged_queries
 from shortlist.jobs.train.report import HITS_FILE
 from shortlist.jobs.train.running import ANSWERS
+from shortlist.training_config import TrainConfig
 
 Hit = tuple[str, int, str, tuple[str, ...]]
 """query_id, best rank, product_id, systems that have it there or lower, best first."""

@@ -11,21 +11,23 @@ from shortlist.cli.texts import build_text, calibration_text, hits_text, reranke
 from shortlist.compose import load_config
 from shortlist.config import (
     BuildConfig,
-    CalibrateConfig,
     CheckConfig,
     CompactConfig,
     CompareConfig,
-    DemoConfig,
     EvaluateConfig,
     ExportConfig,
     SearchConfig,
-    TrainConfig,
-    TrainRerankerConfig,
-    TrainRetrieverConfig,
     TuneConfig,
     UpsertConfig,
 )
 from shortlist.progress import say
+from shortlist.training_config import (
+    CalibrateConfig,
+    DemoConfig,
+    TrainConfig,
+    TrainRerankerConfig,
+    TrainRetrieverConfig,
+)
 
 if TYPE_CHECKING:
     from shortlist.engine import SearchEngine

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Any
 
 from shortlist.cli.options import Command
-from shortlist.config import EXPERIMENT, GROUPS, JOBS, config_dir
+from shortlist.schemas import EXPERIMENT, GROUPS, JOBS, config_dir
 
 
 def configuration_usage(command: Command) -> str:

@@ -25,13 +25,13 @@ from retrieval.records import Qrels, Query
 from retrieval.text import normalise_query
 from shortlist.building.copying import copy_folder
 from shortlist.bundle import open_bundle
-from shortlist.config import CalibrateConfig
 from shortlist.generation import Generation
 from shortlist.jobs.confidence import learn_confidence
 from shortlist.jobs.training import DEV, training_queries
 from shortlist.living.changing import up_to_date
 from shortlist.loading import load_generation
 from shortlist.progress import progress
+from shortlist.training_config import CalibrateConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from retrieval.records import Query
 from shortlist.building.job import build
 from shortlist.bundle import Bundle
 from shortlist.caches import CacheConfig
-from shortlist.config import BuildConfig, DemoConfig, EvaluateConfig, System, TrainRerankerConfig, TrainRetrieverConfig
+from shortlist.config import BuildConfig, EvaluateConfig, System
 from shortlist.engine import SearchEngine
 from shortlist.evaluation.evaluate import evaluate_runs
 from shortlist.evaluation.records import Evaluation, EvaluationOptions, Provenance, SystemRun
@@ -33,6 +33,7 @@ from shortlist.jobs.training import run_train_reranker, run_train_retriever
 from shortlist.progress import say
 from shortlist.store import write_store
 from shortlist.store.judgments import completed
+from shortlist.training_config import DemoConfig, TrainRerankerConfig, TrainRetrieverConfig
 
 MARKER = "DEMO"
 """File that says a folder is the demo's own, to be started afresh."""

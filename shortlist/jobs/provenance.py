@@ -7,10 +7,10 @@ from typing import Any
 
 from retrieval.fingerprint import Fingerprint
 from shortlist.bundle import Bundle
-from shortlist.config import GROUPS
 from shortlist.evaluation.origins import flat
 from shortlist.evaluation.records import Provenance
 from shortlist.manifest import Manifest
+from shortlist.schemas import GROUPS
 from shortlist.stored import freeze
 
 

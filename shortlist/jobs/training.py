@@ -16,13 +16,14 @@ from retrieval.dev import split_queries
 from retrieval.records import Judgment, Qrels, Query
 from retrieval.renderings import renderings
 from retrieval.text import TextTemplate, normalise_query
-from shortlist.config import System, TrainRerankerConfig, TrainRetrieverConfig
+from shortlist.config import System
 from shortlist.engine import SearchEngine
 from shortlist.jobs.confidence import learn_confidence
 from shortlist.jobs.evaluate import every_split, judged_queries
 from shortlist.jobs.train.ground import variant_groups
 from shortlist.progress import progress
 from shortlist.stored import thaw
+from shortlist.training_config import TrainRerankerConfig, TrainRetrieverConfig
 
 TRAIN, DEV = "train", "dev"
 """Names of the splits that training reads; queries of any other split are never touched."""

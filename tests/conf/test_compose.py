@@ -8,19 +8,10 @@ from indexing.errors import ConfigError
 from retrieval.catalog import open_catalog
 from retrieval.config import BadRows, EsciCatalog, IcecatCatalog, Precision, TabularCatalog
 from shortlist.compose import load_config
-from shortlist.config import (
-    GROUPS,
-    JOBS,
-    BuildConfig,
-    CompareConfig,
-    Convention,
-    DemoConfig,
-    EvaluateConfig,
-    SearchConfig,
-    System,
-    config_dir,
-)
+from shortlist.config import BuildConfig, CompareConfig, Convention, EvaluateConfig, SearchConfig, System
 from shortlist.cost import CostConfig, CostSweepConfig, IndexKind
+from shortlist.schemas import GROUPS, JOBS, config_dir
+from shortlist.training_config import DemoConfig
 
 REQUIRED = {"reranker=cross_encoder": ["reranker.model=somewhere"]}
 """Members with a value that only the user can give."""

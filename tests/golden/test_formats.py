@@ -14,8 +14,8 @@ from indexing.faiss_index import open_index
 from indexing.vectors import ArrayVectors
 from shortlist import SearchEngine, probe
 from shortlist.bundle import live_version
-from shortlist.config import GROUPS
 from shortlist.jobs.verify import verify
+from shortlist.schemas import GROUPS
 from tools.regen_golden import KINDS, LATER_KINDS, answers, main
 
 HERE = Path(__file__).resolve().parent

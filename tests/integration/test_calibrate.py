@@ -15,9 +15,9 @@ from rerank.reranker import open_reranker
 from retrieval.config import RuntimeConfig
 from retrieval.records import Judgment, Product, Query
 from shortlist.compose import load_config
-from shortlist.config import CalibrateConfig
 from shortlist.jobs import calibrate
 from shortlist.jobs.calibrate import run_calibrate
+from shortlist.training_config import CalibrateConfig
 from tests.integration.conftest import write_csv, write_shop
 
 DEV = 24

@@ -16,8 +16,9 @@ from retrieval.records import Judgment, Product, Query
 from shortlist import SearchEngine
 from shortlist.building.job import build
 from shortlist.compose import load_config
-from shortlist.config import BuildConfig, TrainRerankerConfig
+from shortlist.config import BuildConfig
 from shortlist.jobs.training import run_train_reranker
+from shortlist.training_config import TrainRerankerConfig
 
 WORDS = AnswerModel(("words_best",), (0.5,), (0.1,), (2.0,), 0.0, 0.5)
 CONFIDENCE = Confidence(Calibration("platt", 2, slope=1.0), Abstention(2, 0.9, 0.2, WORDS, WORDS))

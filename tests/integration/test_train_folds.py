@@ -11,11 +11,11 @@ from indexing import storage
 from indexing.errors import ConfigError, SourceDataError
 from retrieval.metrics import has_gain
 from shortlist.compose import load_config
-from shortlist.config import TrainConfig
 from shortlist.jobs.train import recipe
 from shortlist.jobs.train.ground import LEARN, SCORED, TUNE, read_ground
 from shortlist.jobs.train.recipe import run_recipe
 from shortlist.jobs.train.steps import Made
+from shortlist.training_config import TrainConfig
 
 TEXTS = "red mouse,mouse red,keyboard,laptop,charger,head set,headset,phone case,sofa,armchair,shoes,Acme,Norvik,couch"
 SEATS = {"sofa", "office chair"}

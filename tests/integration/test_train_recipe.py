@@ -14,12 +14,12 @@ from retrieval.config import EncoderConfig, RuntimeConfig
 from retrieval.encoder import DualEncoder
 from shortlist.cli import main
 from shortlist.compose import load_config
-from shortlist.config import TrainConfig
 from shortlist.jobs.train import recipe
 from shortlist.jobs.train.ground import read_ground
 from shortlist.jobs.train.measure import measure
 from shortlist.jobs.train.recipe import run_recipe
 from shortlist.jobs.train.steps import Made
+from shortlist.training_config import TrainConfig
 
 SPLITS = {"q-red-mouse": "test", "q-acme-chair": "test", "q-couch": "dev", "q-typo": "dev"}
 

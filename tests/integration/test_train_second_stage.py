@@ -13,8 +13,8 @@ from rerank.final import Convex
 from rerank.reranker import open_reranker
 from retrieval.config import RuntimeConfig
 from shortlist.compose import load_config
-from shortlist.config import TrainConfig
 from shortlist.jobs.train.recipe import run_recipe
+from shortlist.training_config import TrainConfig
 
 GRADES = {"sofa": "3", "office chair": "2"}
 SPLITS = ["train"] * 26 + ["dev"] * 24 + ["test"] * 10

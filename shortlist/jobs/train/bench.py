@@ -20,11 +20,11 @@ from retrieval.models import model_files, model_folder
 from retrieval.records import Candidate, Product, Query, Run
 from retrieval.retriever import scores_of
 from retrieval.text import normalise_query
-from shortlist.config import TrainConfig
 from shortlist.jobs.train.ground import LEARN, TUNE, Ground
 from shortlist.jobs.train.steps import Ranker
 from shortlist.progress import progress
 from shortlist.stored import thaw
+from shortlist.training_config import TrainConfig
 
 POOL = 1000
 """Products that every source hands to the first fusion, as the evaluation's runs are long."""

@@ -10,10 +10,10 @@ from indexing.errors import SourceDataError
 from retrieval.catalog import Catalog, open_catalog
 from retrieval.records import Judgment, Product, Qrels, Query
 from retrieval.text import TextTemplate
-from shortlist.config import TrainConfig
 from shortlist.jobs.evaluate import every_split, judged_queries
 from shortlist.jobs.train.twins import fold_of
 from shortlist.progress import say
+from shortlist.training_config import TrainConfig
 
 LEARN, FUSE, TUNE, SCORED = "learn", "fuse", "tune", "scored"
 BUCKETS = 1000

@@ -9,7 +9,6 @@ from typing import Any
 from indexing import storage
 from indexing.errors import ConfigError
 from retrieval.suggestions import did_you_mean
-from shortlist.config import TrainConfig
 from shortlist.evaluation.origins import flat
 from shortlist.jobs.train.bench import Bench, digest_of
 from shortlist.jobs.train.crossing import run_crossed
@@ -18,6 +17,7 @@ from shortlist.jobs.train.registry import STEPS
 from shortlist.jobs.train.running import Hits, Row, last_hits, run_steps
 from shortlist.jobs.train.steps import Step
 from shortlist.progress import say
+from shortlist.training_config import TrainConfig
 
 
 @dataclass(frozen=True, slots=True)

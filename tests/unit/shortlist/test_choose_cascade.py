@@ -12,7 +12,6 @@ from rerank.folder import FUSION_FILE
 from rerank.trees import read_trees
 from retrieval.records import Product, Query
 from shortlist.compose import load_config
-from shortlist.config import TrainConfig
 from shortlist.jobs.train import cascading
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.cascading import HYBRID_CASCADE, ChooseCascade, cascade_lines, chosen
@@ -20,6 +19,7 @@ from shortlist.jobs.train.ground import LEARN, SCORED, TUNE, Ground
 from shortlist.jobs.train.recipe import RecipeReport
 from shortlist.jobs.train.report import summary
 from shortlist.jobs.train.running import Row, one_step
+from shortlist.training_config import TrainConfig
 
 SHOP = [Product(f"p{place:02d}", f"red lamp {place}") for place in range(30)]
 

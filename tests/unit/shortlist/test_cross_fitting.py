@@ -12,10 +12,10 @@ from rerank.config import CrossEncoderTrainerConfig
 from rerank.folder import FUSION_FILE
 from retrieval.records import Judgment, Query
 from shortlist.compose import load_config
-from shortlist.config import TrainConfig
 from shortlist.jobs.train import cross_fitting
 from shortlist.jobs.train.cross_fitting import cross_fit
 from shortlist.jobs.train.ground import LEARN, TUNE
+from shortlist.training_config import TrainConfig
 
 PRODUCTS = tuple(f"p{place:02d}" for place in range(20))
 WORDS = ("mouse", "laptop", "charger", "sofa", "armchair", "speaker", "phone", "printer")

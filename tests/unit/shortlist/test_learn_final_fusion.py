@@ -21,12 +21,12 @@ from retrieval.config import ConvexConfig
 from retrieval.records import Product, Query
 from shortlist.caches import CacheConfig
 from shortlist.compose import load_config
-from shortlist.config import TrainConfig
 from shortlist.engine import SearchEngine
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.final_fusing import LearnFinalFusion
 from shortlist.jobs.train.ground import FUSE, LEARN, SCORED, TUNE, Ground, read_ground
 from shortlist.jobs.train.running import one_step
+from shortlist.training_config import TrainConfig
 
 KINDS, COLOURS = ("chair", "desk", "lamp", "sofa", "mug", "mat"), ("red", "blue", "grey", "pink", "gold", "white")
 SHOP = [Product(f"{kind}-{colour}", f"{colour} {kind}") for kind in KINDS for colour in COLOURS]

@@ -9,12 +9,12 @@ import pytest
 from retrieval.config import ConvexConfig, RrfConfig, ZscoreConfig
 from retrieval.records import Query
 from shortlist.compose import load_config
-from shortlist.config import TrainConfig
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.fusing import LearnFusion, candidates
 from shortlist.jobs.train.ground import LEARN, SCORED, TUNE
 from shortlist.jobs.train.recipe import RecipeReport
 from shortlist.jobs.train.report import summary
+from shortlist.training_config import TrainConfig
 
 PRODUCTS = tuple(f"p{place:02d}" for place in range(40))
 CONFIGURED = ZscoreConfig(source_depth=40)

@@ -15,7 +15,8 @@ from indexing import storage
 from retrieval.catalog import Catalog, open_catalog
 from shortlist import CacheConfig, SearchEngine
 from shortlist.compose import load_config
-from shortlist.config import BuildConfig, TrainRerankerConfig
+from shortlist.config import BuildConfig
+from shortlist.training_config import TrainRerankerConfig
 from tools.bench.speed.records import Options
 
 WEIGHT = 0.5
