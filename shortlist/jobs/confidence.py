@@ -1,7 +1,8 @@
 """Learn on held-out queries how far the answers of a bundle with a cross-encoder can be trusted.
 
-Every held-out query is asked as it stands, and again as if the shop did not have what it asks for: once without its
-good products, once without every product that has a grade. The engine's own code gives all these answers, so what is
+Every held-out query is asked as it stands, and again as if the shop did not have what it asks for: without its good
+products, without every product that has a grade, and without the categories of its good products, as a shop that does
+not sell such things at all. The engine's own code gives all these answers, so what is
 learned is learned of what will be served.
 """
 
@@ -23,7 +24,8 @@ from rerank.fusion import FloatVector
 from rerank.reliability import Reliability, reliability
 from rerank.reranker import Reranker, open_reranker
 from retrieval.config import RuntimeConfig
-from retrieval.records import Qrels, Query
+from retrieval.filters import Filters
+from retrieval.records import Product, Qrels, Query
 from retrieval.text import normalise_query
 from shortlist.bundle import open_bundle
 from shortlist.generation import Ranking
@@ -87,6 +89,12 @@ class Catalogue(Protocol):
 
     def row_of(self, product_id: str) -> int:
         """Return the row of a product."""
+
+    def get(self, row: int) -> Product:
+        """Return a product."""
+
+    def eligible(self, filters: Filters | None) -> BoolVector:
+        """Return which rows match filters, bool [n]."""
 
 
 class Answering(Protocol):
@@ -178,19 +186,28 @@ class _Found:
     answers: dict[bool, list[AnswerExample]] = field(default_factory=lambda: {True: [], False: []})
 
     def ask(self, query: Query, grades: Mapping[str, int]) -> None:
-        """Ask a query with all products, without the good ones, and without all that have a grade above 0."""
+        """Ask a query with all products, and in every way in which the shop might not have what it asks for."""
         text = normalise_query(query.text)
-        for least in (None, self.good, 1):
-            eligible = None if least is None else self._without(grades, least)
+        for eligible in (None, *self._absences(grades)):
             for reranking in (True, False):
                 if reranking and not self.generation.reranker.fusion.asks:
                     continue
                 ranking = self.generation.rank(
                     [text], recall_depth=self.depth, rerank_depth=self.depth, eligible=eligible, reranking=reranking
                 )[0]
-                if least is None and reranking:
+                if eligible is None and reranking:
                     self._note_pairs(query.query_id, ranking, grades)
-                self._note_answer(query.query_id, text, ranking, grades, reranking=reranking, whole=least is None)
+                self._note_answer(query.query_id, text, ranking, grades, reranking=reranking, whole=eligible is None)
+
+    def _absences(self, grades: Mapping[str, int]) -> list[BoolVector]:
+        """Return what is left without the good products, without the graded ones, and without their categories."""
+        products, ungraded = self.generation.products, self._without(grades, 1)
+        good = [product_id for product_id, grade in grades.items() if grade >= self.good and product_id in products]
+        categories = sorted({products.get(products.row_of(product_id)).category for product_id in good} - {""})
+        left = [self._without(grades, self.good), ungraded]
+        if categories:
+            left.append(ungraded & ~products.eligible([("category", "in", categories)]))
+        return left
 
     def _without(self, grades: Mapping[str, int], least: int) -> BoolVector:
         products = self.generation.products

@@ -94,6 +94,25 @@ def test_what_is_taken_out_of_the_shop_is_all_that_is_good_and_then_all_that_is_
     assert not mice[2] & graded
 
 
+def test_where_products_have_categories_those_of_the_good_ones_are_taken_out_too(make_generation, monkeypatch):
+    shown = []
+
+    def spy(query, hits):
+        shown.append([hit.text for hit in hits])
+        return answer_features(query, hits)
+
+    monkeypatch.setattr("shortlist.jobs.confidence.answer_features", spy)
+    kinds = [replace(product, category="" if "sofa" in product.title else product.title.split()[1]) for product in SHOP]
+    query = QUERIES[0]  # red mouse; the other mice have no grade
+    shop = make_generation(kinds, reranker=SharedWords())
+    learn(CONFIG, shop, [query], {query.query_id: {"mouse-red": 3}}, depth=64, complete=True)
+    assert len(shown) == 2 * 4
+    whole, without_kind = shown[0], shown[-1]
+    assert any("mouse" in text for text in whole)
+    assert not any("mouse" in text for text in without_kind)
+    assert any("sofa" in text for texts in shown for text in texts)  # what has no category stays
+
+
 def test_an_answer_with_a_good_match_says_so_and_one_without_abstains(sure):
     engine = engine_over(sure)
     good, bad = engine.search("pink clock", k=5), engine.search("pink violin", k=5)
