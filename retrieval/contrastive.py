@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from retrieval.dev import DevSet, dev_set, split_queries
 from retrieval.encoder import DualEncoder
 from retrieval.folder import require_empty, write_model_folder
 from retrieval.gradcache import Group
+from retrieval.interpolation import set_between, weights_of
 from retrieval.learner import Learner, rate_share
 from retrieval.noise import QueryNoise
 from retrieval.pairs import AlsoFits, PairBatch, TrainingPairs, training_pairs
@@ -34,9 +35,6 @@ from retrieval.runtime import choose_device, has_bf16
 from retrieval.stopping import DevPoint, EarlyStopping
 from retrieval.tower import read_settings
 from retrieval.training_config import ContrastiveConfig
-
-if TYPE_CHECKING:
-    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +156,7 @@ def train_retriever(
         pairs = pairs.with_negatives(negatives, product_texts, variants or {})
     dev = dev_set(held_out, judgments, product_texts, pool=config.dev_pool, rng=rng) if held_out else None
     tower = open_for_training(config, encoder, runtime)
-    before = {name: weight.detach().clone() for name, weight in tower.model.named_parameters()}
+    before = weights_of(tower.model)
     settings = {"trainer": plain(config), "encoder": plain(encoder)}
     checkpoint = Checkpoint.of(out, settings=settings, texts=_what_decides(pairs, dev, renderings or {}))
     with ExitStack() as stack:
@@ -168,7 +166,8 @@ def train_retriever(
         learner = Learner(tower, pairs, config=config, group=group, noise=QueryNoise(), renderings=renderings)
         run = _Run(learner, tower, pairs, dev, config=config, group=group, checkpoint=checkpoint, watch=watch)
         report = run.fit(progress=progress and group.rank == 0)
-    interpolate(tower, before, config.interpolation)
+    if config.interpolation < 1:
+        set_between(tower.model, before, weights_of(tower.model), config.interpolation)
     if group.rank == 0:
         record = settings | {"report": asdict(report)}
         write_model_folder(
@@ -176,23 +175,6 @@ def train_retriever(
         )
         checkpoint.remove()
     return report
-
-
-def interpolate(tower: DualEncoder, before: Mapping[str, "torch.Tensor"], share: float) -> None:
-    """Move the weights of a tower to ``share`` of the way from others to its own; 1 leaves them as they are.
-
-    Args:
-        tower: Is changed.
-        before: Name of a parameter -> the weights to start from, of all of them.
-        share: Above 0, at most 1.
-    """
-    import torch
-
-    if share == 1:
-        return
-    with torch.no_grad():
-        for name, weight in tower.model.named_parameters():
-            weight.copy_(torch.lerp(before[name], weight, share))
 
 
 def open_for_training(config: ContrastiveConfig, encoder: EncoderConfig, runtime: RuntimeConfig) -> DualEncoder:

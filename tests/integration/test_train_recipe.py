@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import load_file
 
 from indexing.errors import ConfigError, EnvironmentProblem
 from retrieval.config import EncoderConfig, RuntimeConfig
@@ -102,6 +103,24 @@ def test_a_recipe_leaves_models_cards_logs_plots_and_a_table(source, config, tmp
 
 def _last(report):
     return next(row for row in reversed(report.rows) if row.kept and row.scored)
+
+
+def test_an_encoder_between_the_untrained_and_the_trained_one_is_taken_where_it_is_better(
+    source, overrides, tiny_model_folder, tmp_path, monkeypatch
+):
+    config = load_config(TrainConfig, [*overrides, "steps=[retriever,interpolate]"])
+    whole = run_recipe(config, source=source, out=tmp_path / "whole").rows[-1]
+    assert list(whole.record["dev_ndcg"]) == ["1.0", "0.9", "0.8", "0.7", "0.6", "0.5"]
+    best = max(whole.record["dev_ndcg"].values())
+    assert whole.record["dev_ndcg"][f"{whole.record['share']:.1f}"] == best
+    assert bool(whole.reason) == (whole.record["share"] == 1 or not whole.kept)
+    monkeypatch.setattr("shortlist.jobs.train.interpolating.SHARES", (0.5,))
+    steps = tmp_path / "half" / "steps"
+    assert run_recipe(config, source=source, out=tmp_path / "half").rows[-1].record["share"] == 0.5
+    folders = (tiny_model_folder, steps / "01-retriever" / "encoder", steps / "02-interpolate" / "encoder")
+    before, after, half = (load_file(folder / "model.safetensors") for folder in folders)
+    assert any(np.abs(after[name] - before[name]).max() > 1e-3 for name in before)
+    assert all(np.abs(half[name] - (before[name] + after[name]) / 2).max() < 1e-6 for name in before)
 
 
 def test_measures_are_those_of_the_evaluations_own_library(tiny_queries, tiny_judgments):

@@ -8,6 +8,7 @@ from shortlist.jobs.train.cascading import ChooseCascade
 from shortlist.jobs.train.distilling import Distil
 from shortlist.jobs.train.final_fusing import LearnFinalFusion
 from shortlist.jobs.train.fusing import LearnFusion
+from shortlist.jobs.train.interpolating import Interpolate
 from shortlist.jobs.train.mining import HardNegatives
 from shortlist.jobs.train.reranking import LearnConfidence, TrainReranker, TrainStudent
 from shortlist.jobs.train.retriever import TrainRetriever
@@ -19,6 +20,7 @@ _ALL: tuple[Step, ...] = (
     TrainRetriever(),
     HardNegatives(),
     Typos(),
+    Interpolate(),
     Attacks(),
     LearnFusion(),
     TrainReranker(),
