@@ -22,6 +22,7 @@ import numpy as np
 from indexing import faiss_io, faiss_kinds
 from indexing.faiss_kinds import Plan
 from indexing.proposals import Proposer, ask_faiss
+from indexing.scores import length_at_most
 from indexing.types import BoolVector, FloatMatrix, IntMatrix
 
 faiss: Any = _faiss  # its own stubs know half of its names
@@ -77,7 +78,7 @@ class CodedProposer(Proposer):
     def _ask_codes(self, parameters: Any, queries: FloatMatrix, fetch: int) -> tuple[FloatMatrix, IntMatrix]:  # noqa: ANN401
         fetch = min(self.codes.ntotal, math.ceil(fetch * _SPARE) + _SPARE_ROWS)
         scores, numbers = ask_faiss(self.codes, parameters, queries, fetch)
-        scores += self.off * math.sqrt(np.vecdot(queries[0], queries[0]))
+        scores += self.off * length_at_most(queries[0])
         return scores, numbers
 
 

@@ -9,7 +9,6 @@ sorts by one call of FAISS, which is all that most queries need. `Refiner.settle
 asks for more.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -19,7 +18,7 @@ import numpy as np
 
 from indexing.distinct import DistinctRows
 from indexing.exact import best_first, empty_neighbors
-from indexing.scores import best_rows, score_rows
+from indexing.scores import SHORTEST, best_rows, length_at_most, score_rows
 from indexing.types import BoolVector, FloatMatrix, FloatVector, IntMatrix, IntVector, Neighbors, Vectors
 
 _SURE = 2.0  # standard deviations of the error of codes that separate what is wanted from what was not proposed
@@ -81,7 +80,10 @@ class Refiner:
             scores, best = best_rows(queries, self.matrix, numbers, k + 1)
         else:
             scores, best = self._best_gathered(queries, numbers, k + 1)
-        lengths = (length,) if count == 1 else np.sqrt(np.vecdot(queries, queries)).tolist()
+        if count == 1:
+            lengths = [max(length, SHORTEST)]
+        else:
+            lengths = np.maximum(np.sqrt(np.vecdot(queries, queries)), SHORTEST).tolist()
         left = [
             place
             for place, own in enumerate(lengths)
@@ -264,7 +266,7 @@ class Refiner:
         if not self.is_exact and np.count_nonzero(scores >= last) <= k:
             return True
         least = min(last, proposed[exact == last].min())
-        return bool(proposed[-1] < least - _TOLERANCE * math.sqrt(np.vecdot(query, query)))
+        return bool(proposed[-1] < least - _TOLERANCE * length_at_most(query))
 
 
 def _is_certain(proposed: FloatVector, exact: FloatVector, last: np.float32) -> bool:

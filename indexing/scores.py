@@ -5,6 +5,7 @@ and that row alone, so equal vectors have bit-equal scores wherever they stand a
 an index proposes, rows that came later.
 """
 
+import math
 from typing import Any
 
 import faiss as _faiss
@@ -17,6 +18,16 @@ _address, _products, _best = faiss.swig_ptr, faiss.fvec_inner_products_ny, faiss
 
 # FAISS 1.15 adds these dimensions in an order of their own when it is given many rows (`fvec_inner_products_ny`).
 _OWN_ORDER = frozenset({1, 2, 4, 8, 12})
+
+
+SHORTEST = 1e-18
+"""A query counts as at least so long where it bounds an error: the squares of shorter ones leave float32 (1e-38), and
+the bound would be lost with them. A bound that is too high is safe: more is looked at."""
+
+
+def length_at_most(query: FloatVector) -> float:
+    """Return how long a query, float32 [d], is at most: its length, or `SHORTEST`."""
+    return max(math.sqrt(np.vecdot(query, query)), SHORTEST)
 
 
 def score_rows(query: FloatVector, vectors: FloatMatrix) -> FloatVector:

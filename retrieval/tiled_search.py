@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from indexing.errors import EnvironmentProblem
+from indexing.scores import SHORTEST
 from indexing.types import BoolVector, FloatMatrix, IntMatrix
 
 if TYPE_CHECKING:
@@ -226,9 +227,10 @@ def _two_levels(scores: "torch.Tensor", k: int) -> tuple["torch.Tensor", "torch.
 
 
 def _lengths(vectors: "torch.Tensor") -> "torch.Tensor":
+    """Return how long each is at most: its length, or `SHORTEST`."""
     import torch
 
-    lengths: torch.Tensor = torch.linalg.vector_norm(vectors, dim=1)
+    lengths: torch.Tensor = torch.linalg.vector_norm(vectors, dim=1).clamp(min=SHORTEST)
     return lengths
 
 

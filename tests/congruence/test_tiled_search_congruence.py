@@ -116,9 +116,10 @@ def test_two_levels_find_the_same_scores_as_one(dtype):
     assert torch.equal(everything.gather(1, numbers), scores)
 
 
-def test_no_exact_score_exceeds_its_bfloat16_score_by_more_than_the_bound():
+@pytest.mark.parametrize("length", [3, 3e-25])
+def test_no_exact_score_exceeds_its_bfloat16_score_by_more_than_the_bound(length):
     """The proof's premise, on every pair: each coarse score is taken for the last one that was kept."""
-    matrix, queries = unit_rows(2000, 384), unit_rows(8, 384, seed=1) * np.float32(3)
+    matrix, queries = unit_rows(2000, 384), unit_rows(8, 384, seed=1) * np.float32(length)
     found = searching(matrix)
     given_queries = torch.from_numpy(queries)
     coarse = (given_queries.to(torch.bfloat16) @ found._coarse.T).float()
@@ -126,4 +127,5 @@ def test_no_exact_score_exceeds_its_bfloat16_score_by_more_than_the_bound():
     for column in range(0, 2000, 7):
         last = coarse[:, column]
         assert (exact[:, column] - last <= found._bound(given_queries, last)).all()
-    assert float((exact - coarse).abs().max()) > float(found._bound(given_queries, coarse[:, 0]).min()) / 20
+    if length > tiled_search.SHORTEST:
+        assert float((exact - coarse).abs().max()) > float(found._bound(given_queries, coarse[:, 0]).min()) / 20

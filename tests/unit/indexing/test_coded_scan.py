@@ -33,7 +33,8 @@ def test_every_answer_is_that_of_the_exact_twin(crowded, k, share):
     index, exact = build_index(FlatConfig(), vectors), ExactIndex(vectors)
     assert isinstance(index.proposer, CodedProposer)
     eligible = None if share == 1 else np.random.default_rng(5).random(vectors.count) < share
-    for query in (*queries, *(1000 * queries[:2])):
+    others = [np.float32(length) * query for length in (1e3, 1e-25, 1e-40) for query in queries[:2]]
+    for query in (*queries, *others):
         found = index.search(query[np.newaxis], k, eligible=eligible)
         expected = exact.search(query[np.newaxis], k, eligible=eligible)
         assert np.array_equal(found.rows, expected.rows)
