@@ -18,9 +18,6 @@ from indexing.types import IntVector
 TokenRow = npt.NDArray[np.int32]
 """Token numbers of one text, int32 [t], special tokens included."""
 
-WORD_BEGINS = ("\u2581", "\u0120")
-"""Signs of a space before an entry, of SentencePiece and of byte-level tokenizers."""
-
 TEXTS_PER_CALL = 4096
 """Texts handed to the tokenizer at once: bounds its memory and leaves its threads enough to share."""
 
@@ -78,15 +75,6 @@ class RoleTokenizer:
                 rows, ahead = ahead.result(), thread.submit(self.rows, part)
                 yield rows
             yield ahead.result()
-
-    def whole_words(self) -> list[str]:
-        """Return the entries of the vocabulary that are words as they stand, in alphabetical order.
-
-        Of WordPiece's those without ``##`` in front, of SentencePiece's and byte-level ones those that begin a word.
-        """
-        vocabulary = sorted(self._tokenizer.get_vocab())
-        begun = [word[1:] for word in vocabulary if word[:1] in WORD_BEGINS]
-        return [word for word in begun or vocabulary if word.isalpha()]
 
     def read_chars(self, text: str) -> int:
         """Return how many characters of ``text`` come before the cut: all of them when nothing is cut."""

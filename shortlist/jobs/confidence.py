@@ -1,9 +1,9 @@
 """Learn on held-out queries how far the answers of a bundle with a cross-encoder can be trusted.
 
 Every held-out query is asked as it stands, and again as if the shop did not have what it asks for: without its good
-products, without every product that has a grade, without the categories of its good products; and with a word replaced
-so that it asks for what the shop does not sell at all (`shortlist.jobs.elsewhere`). The engine's own code gives all
-these answers, so what is learned is learned of what will be served.
+products, without every product that has a grade, and without the categories of its good products, as a shop that does
+not sell such things at all. The engine's own code gives all these answers, so what is
+learned is learned of what will be served.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,13 +24,11 @@ from rerank.fusion import FloatVector
 from rerank.reliability import Reliability, reliability
 from rerank.reranker import Reranker, open_reranker
 from retrieval.config import RuntimeConfig
-from retrieval.encoder import DualEncoder
 from retrieval.filters import Filters
 from retrieval.records import Product, Qrels, Query
 from retrieval.text import normalise_query
 from shortlist.bundle import open_bundle
 from shortlist.generation import Ranking
-from shortlist.jobs.elsewhere import Elsewhere
 from shortlist.living.changing import up_to_date
 from shortlist.loading import load_generation
 from shortlist.progress import progress
@@ -69,11 +67,7 @@ def learn_confidence(
         up_to_date(load_generation(open_bundle(bundle), runtime=runtime, reranking=False)),
         reranker=open_reranker(CrossEncoderConfig(model=str(reranker)), runtime),
     )
-    tower = generation.tower
-    vocabulary = tower.query_tokenizer.whole_words() if isinstance(tower, DualEncoder) else ()
-    confidence, report = learn(
-        config, generation, queries, qrels, depth=depth, complete=complete, vocabulary=vocabulary
-    )
+    confidence, report = learn(config, generation, queries, qrels, depth=depth, complete=complete)
     evidence = {name: value for name, value in asdict(report).items() if name != "missing"}
     write_confidence(reranker, confidence, evidence)
     return report
@@ -137,20 +131,16 @@ def learn(
     *,
     depth: int,
     complete: bool,
-    vocabulary: Sequence[str] = (),
 ) -> tuple[Confidence, ConfidenceReport]:
     """Ask a generation held-out queries, and return what its answers teach and how well it holds.
 
-    Takes what `learn_confidence` does, and the words that the encoder knows as wholes; the generation's own confidence
-    has no part in it.
+    Takes what `learn_confidence` does; the generation's own confidence has no part in it.
     """
     remembering: Any = {"reranker": Remembering(generation.reranker), "confidence": Confidence()}
     asked: Answering = replace(generation, **remembering)  # type: ignore[type-var]
     judged = [query for query in queries if any(grade >= config.good for grade in qrels[query.query_id].values())]
     shuffled = np.random.default_rng(config.seed).permutation(len(judged))[: config.queries]
-    products = (generation.products.get(row) for row in range(generation.products.count))
-    elsewhere = Elsewhere(vocabulary, products, [query.text for query in queries], seed=config.seed)
-    found = _Found(asked, elsewhere, config.good, depth, complete)
+    found = _Found(asked, config.good, depth, complete)
     with progress("confidence", len(shuffled), unit="queries") as advance:
         for place in sorted(shuffled.tolist()):
             found.ask(judged[place], qrels[judged[place].query_id])
@@ -187,7 +177,6 @@ class _Found:
     """What the held-out queries were answered."""
 
     generation: Answering
-    elsewhere: Elsewhere
     good: int
     depth: int
     complete: bool
@@ -198,20 +187,17 @@ class _Found:
 
     def ask(self, query: Query, grades: Mapping[str, int]) -> None:
         """Ask a query with all products, and in every way in which the shop might not have what it asks for."""
-        text, products = normalise_query(query.text), self.generation.products
-        graded = [product_id for product_id, grade in grades.items() if grade > 0 and product_id in products]
-        other = self.elsewhere.query(text, [products.get(products.row_of(product_id)) for product_id in graded])
-        asked = [(text, eligible) for eligible in (None, *self._absences(grades))]
-        for place, (wording, eligible) in enumerate([*asked, *([] if other is None else [(other, None)])]):
+        text = normalise_query(query.text)
+        for eligible in (None, *self._absences(grades)):
             for reranking in (True, False):
                 if reranking and not self.generation.reranker.fusion.asks:
                     continue
                 ranking = self.generation.rank(
-                    [wording], recall_depth=self.depth, rerank_depth=self.depth, eligible=eligible, reranking=reranking
+                    [text], recall_depth=self.depth, rerank_depth=self.depth, eligible=eligible, reranking=reranking
                 )[0]
-                if not place and reranking:
+                if eligible is None and reranking:
                     self._note_pairs(query.query_id, ranking, grades)
-                self._note_answer(query.query_id, wording, ranking, grades, reranking=reranking, whole=not place)
+                self._note_answer(query.query_id, text, ranking, grades, reranking=reranking, whole=eligible is None)
 
     def _absences(self, grades: Mapping[str, int]) -> list[BoolVector]:
         """Return what is left without the good products, without the graded ones, and without their categories."""

@@ -103,7 +103,6 @@ class LearnConfidence:
             ground.grades,
             depth=config.depth,
             complete=config.reranker.complete_grades,
-            vocabulary=bench.tower().query_tokenizer.whole_words(),
         )
         told = asdict(report)
         write_confidence(made, confidence, {name: value for name, value in told.items() if name != "missing"})
