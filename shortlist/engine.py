@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from indexing.forks import is_inherited
-from indexing.types import FloatMatrix
 from rerank.reranker import PassThrough, Ranked
-from retrieval.config import Precision, RuntimeConfig
 from retrieval.records import Product, SearchResult
 from retrieval.text import normalise_query
 from shortlist.answering import answer, as_asked, deadline_after, depth_of, rank, require_shape
@@ -29,9 +27,7 @@ from shortlist.bundle import Bundle
 from shortlist.caches import AnswerCache, CacheConfig, CacheStates
 from shortlist.config import System
 from shortlist.generation import EncodeQueries, Filters, Generation, Ranking
-from shortlist.living.changing import Deleted, Upserted, delete, upsert
-from shortlist.monitoring.recall import RecallState, RecallWatch
-from shortlist.opening import Opening
+from shortlist.opening import Opening, runtime_of
 from shortlist.serving import Serving
 
 if TYPE_CHECKING:
@@ -40,9 +36,6 @@ if TYPE_CHECKING:
 CACHED = "cached-digests"
 TRUST = ("digests", CACHED)
 """How `SearchEngine.open` may be told to know that files are what they were."""
-
-PROFILES = {"throughput": 0, "latency": 1}
-"""Threads of one call, 0 for all cores."""
 
 SOURCES: dict[System, tuple[str, ...]] = {
     System.bm25: ("lexical",),
@@ -66,7 +59,6 @@ class SearchEngine(Serving):
     def __init__(self, opening: Opening) -> None:
         """Open a bundle; use :meth:`open` instead."""
         super().__init__(opening)
-        self._watch: RecallWatch | None = None
         self._answers = AnswerCache(opening.cache)
 
     @classmethod
@@ -119,21 +111,13 @@ class SearchEngine(Serving):
         """
         if trust not in TRUST:
             raise ValueError(f"trust must be one of {', '.join(TRUST)}, got {trust!r}")
-        if profile not in PROFILES:
-            raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
-        if precision not in Precision.__members__:
-            raise ValueError(f"precision must be one of {', '.join(Precision.__members__)}, got {precision!r}")
-        runtime = RuntimeConfig(
-            device=device,
-            index_device=index_device,
-            threads=threads or PROFILES[profile],
-            precision=Precision[precision],
+        runtime = runtime_of(
+            device=device, index_device=index_device, threads=threads, profile=profile, precision=precision
         )
-        tower = Path(encoder) if isinstance(encoder, str) else encoder
         opening = Opening(
             root=Path(path),
             runtime=runtime,
-            encoder=tower,
+            encoder=Path(encoder) if isinstance(encoder, str) else encoder,
             reranking=rerank,
             cached=trust == CACHED,
             probing=probe,
@@ -303,48 +287,6 @@ class SearchEngine(Serving):
         ranking = Ranking(ranked, dict(recall.timings_ms))
         return answer(generation, f"similar to {product_id}", ranking, k, start)
 
-    def upsert(self, products: Sequence[Product], *, vectors: FloatMatrix | None = None) -> Upserted:
-        """Add products, or replace those of the same id: durable when this returns, and visible to the next search.
-
-        All of them or none: a product that breaks the catalogue's rules, or an id that comes twice, refuses the call.
-        A text that is stored already is not encoded again, so a new price or stock level encodes nothing. Other
-        processes that follow the bundle show the products at their next look.
-
-        Args:
-            products: Held to the rules of a catalogue's rows.
-            vectors: One unit row per product, float32 [n, d], for a bundle whose vectors came with its catalogue;
-                without them a product keeps its vector while its text stays the same.
-
-        Raises:
-            SourceDataError: Naming the products that break the rules; nothing was written.
-            VectorError: Naming the products whose vectors cannot be indexed or are missing; nothing was written.
-            ConfigError: ``vectors`` for a bundle that has an encoder of its own, or of another dimension than those of
-                a version that was published since; nothing was written.
-            StorageFull, StorageError: Nothing was written. BuildLocked: other writers held the journal for too long.
-            CommitUncertain: The products will show, but may not survive a power cut; upsert them again to be sure.
-            ArtifactError: The journal on disk is not what it was.
-        """
-        with self._exchanging() as generation:
-            after, done = upsert(generation, products, vectors)
-            self._exchange(after)
-        return done
-
-    def delete(self, product_ids: Sequence[str]) -> Deleted:
-        """Remove products: durable when this returns; only a later upsert brings one back, no build and no rollback.
-
-        Args:
-            product_ids: Their ids. One that no product has is no error, and is deleted all the same: a later build
-                leaves it out.
-
-        Raises:
-            TypeError, ValueError: An id is no text, or empty.
-            StorageError, CommitUncertain, ArtifactError: As :meth:`upsert`.
-        """
-        with self._exchanging() as generation:
-            after, done = delete(generation, product_ids)
-            self._exchange(after)
-        return done
-
     def explain(
         self,
         query: str,
@@ -434,58 +376,6 @@ class SearchEngine(Serving):
             see(ranking.ranked)
         return [(ranked.product_id, ranked.score) for ranked in ranking.ranked], elapsed_ms
 
-    def watch_recall(
-        self,
-        *,
-        target: float = 0.95,
-        k: int = 100,
-        sample: float = 0.01,
-        alpha: float = 0.05,
-        load: float = 0.1,
-        seed: int = 0,
-        on_alarm: Callable[[RecallState], object] | None = None,
-    ) -> RecallWatch:
-        """Hold sampled queries against exact search in the background, and raise an alarm when recall has fallen.
-
-        What :meth:`search`, :meth:`search_many` and :meth:`asearch` get from the dense index is checked as a build
-        checks it, on the generation that answered, filters included. When another version serves, the watch begins
-        anew; upserts and deletes do not make it. A query is handed over or dropped and counted; no search waits for it.
-
-        Args:
-            target: Recall at ``k`` that queries should have in the mean, in (0, 1); by default that of a build.
-            k: Cut-off; for a query that asked for fewer candidates, their number.
-            sample: Probability that a query is checked, in (0, 1].
-            alpha: Probability of an alarm, ever, about a version whose recall never falls below the target; and of
-                a confidence sequence that is ever wrong.
-            load: Largest share of one core that the checks may take, in (0, 1].
-            seed: Of the sampling.
-            on_alarm: Called with the state, once per version, in the watch's own thread; what it raises is logged.
-
-        Returns:
-            The watch, running; close it, or use it as a context manager. Closing the engine closes it.
-
-        Raises:
-            EngineClosed, ForkSafetyError: As every call.
-            ValueError: A number out of range, or this engine is watched already.
-            TypeError: ``k`` is no whole number.
-        """
-        if self._watch is not None:
-            raise ValueError("recall is watched already; close that watch first")
-        self._watch = self._accompanied(
-            lambda: RecallWatch(
-                lambda: self._generation,
-                target=target,
-                k=k,
-                sample=sample,
-                alpha=alpha,
-                load=load,
-                seed=seed,
-                on_alarm=on_alarm,
-                on_close=self._unwatch,
-            )
-        )
-        return self._watch
-
     def _exchange(self, generation: Generation) -> None:
         """Let another generation answer; what the one before answered is of no more use."""
         super()._exchange(generation)
@@ -496,11 +386,3 @@ class SearchEngine(Serving):
         super().close()
         if not is_inherited():
             self._answers.clear()
-
-    def _unwatch(self) -> None:
-        self._watch = None
-
-    def _watched(self, generation: Generation) -> Generation:
-        """The same generation; when recall is watched, one that hands its dense searches over."""
-        watch = self._watch
-        return generation.observed(partial(watch.offer, generation)) if watch is not None else generation

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from retrieval.config import RuntimeConfig
+from retrieval.config import Precision, RuntimeConfig
 from retrieval.query_lane import QueryLane, joins
 from shortlist.bundle import live_version, open_bundle
 from shortlist.caches import CacheConfig
@@ -12,6 +12,9 @@ from shortlist.generation import CallableTower, EncodeQueries, Generation
 from shortlist.living.changing import up_to_date
 from shortlist.loading import load_generation
 from shortlist.manifest import CANARY_FILE
+
+PROFILES = {"throughput": 0, "latency": 1}
+"""Threads of one call, 0 for all cores."""
 
 JOINED_AT_OPENING = 8
 """Stored queries that are encoded together and each alone: a batch as concurrent callers make it."""
@@ -83,3 +86,21 @@ class Opening:
             StorageError: It cannot be read.
         """
         return live_version(self.root) == (generation.bundle.manifest.version, generation.bundle.manifest_sha256)
+
+
+def runtime_of(*, device: str, index_device: str, threads: int, profile: str, precision: str) -> RuntimeConfig:
+    """Return what the words of `SearchEngine.open` mean; threads that are given count before those of the profile.
+
+    Raises:
+        ValueError: An unknown profile or precision, or what `RuntimeConfig` refuses.
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
+    if precision not in Precision.__members__:
+        raise ValueError(f"precision must be one of {', '.join(Precision.__members__)}, got {precision!r}")
+    return RuntimeConfig(
+        device=device,
+        index_device=index_device,
+        threads=threads or PROFILES[profile],
+        precision=Precision[precision],
+    )

@@ -1,19 +1,23 @@
-"""The generation that answers, and its life: taken once by every call, exchanged as a whole, given back at the end."""
+"""The generation that answers, and its life: taken once by every call, exchanged as a whole, watched, given back."""
 
 import threading
 import traceback
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol, Self, TypeVar
 
 from indexing.errors import EngineClosed, ReloadRejected
 from indexing.forks import claim_threads, is_inherited
+from indexing.types import FloatMatrix
+from retrieval.records import Product
 from retrieval.runtime import available_cores
 from shortlist.bundle import CURRENT
 from shortlist.generation import Generation
-from shortlist.living.changing import followed
+from shortlist.living.changing import Deleted, Upserted, delete, followed, upsert
+from shortlist.monitoring.recall import RecallState, RecallWatch
 from shortlist.opening import Opening
 from shortlist.watching import Happening, OnEvent, Watcher
 
@@ -46,6 +50,7 @@ class Serving:
         self._changing = threading.Lock()  # around what follows; never held for long
         self._companions: weakref.WeakSet[Companion] = weakref.WeakSet()
         self._pool: ThreadPoolExecutor | None = None
+        self._watch: RecallWatch | None = None
         self._serving: Generation | None = opening.load()
 
     @property
@@ -106,6 +111,48 @@ class Serving:
             self._exchange(after)
             return after is not before
 
+    def upsert(self, products: Sequence[Product], *, vectors: FloatMatrix | None = None) -> Upserted:
+        """Add products, or replace those of the same id: durable when this returns, and visible to the next search.
+
+        All of them or none: a product that breaks the catalogue's rules, or an id that comes twice, refuses the call.
+        A text that is stored already is not encoded again, so a new price or stock level encodes nothing. Other
+        processes that follow the bundle show the products at their next look.
+
+        Args:
+            products: Held to the rules of a catalogue's rows.
+            vectors: One unit row per product, float32 [n, d], for a bundle whose vectors came with its catalogue;
+                without them a product keeps its vector while its text stays the same.
+
+        Raises:
+            SourceDataError: Naming the products that break the rules; nothing was written.
+            VectorError: Naming the products whose vectors cannot be indexed or are missing; nothing was written.
+            ConfigError: ``vectors`` for a bundle that has an encoder of its own, or of another dimension than those of
+                a version that was published since; nothing was written.
+            StorageFull, StorageError: Nothing was written. BuildLocked: other writers held the journal for too long.
+            CommitUncertain: The products will show, but may not survive a power cut; upsert them again to be sure.
+            ArtifactError: The journal on disk is not what it was.
+        """
+        with self._exchanging() as generation:
+            after, done = upsert(generation, products, vectors)
+            self._exchange(after)
+        return done
+
+    def delete(self, product_ids: Sequence[str]) -> Deleted:
+        """Remove products: durable when this returns; only a later upsert brings one back, no build and no rollback.
+
+        Args:
+            product_ids: Their ids. One that no product has is no error, and is deleted all the same: a later build
+                leaves it out.
+
+        Raises:
+            TypeError, ValueError: An id is no text, or empty.
+            StorageError, CommitUncertain, ArtifactError: As :meth:`upsert`.
+        """
+        with self._exchanging() as generation:
+            after, done = delete(generation, product_ids)
+            self._exchange(after)
+        return done
+
     def watch(self, *, poll_s: float = 1.0, on_event: OnEvent | None = None) -> Watcher:
         """Follow CURRENT and the journal from a thread, until the watcher or the engine is closed.
 
@@ -137,6 +184,58 @@ class Serving:
         if name == CURRENT:
             return "reloaded" if self.reload() is not None else None
         return "followed" if self.follow() else None
+
+    def watch_recall(
+        self,
+        *,
+        target: float = 0.95,
+        k: int = 100,
+        sample: float = 0.01,
+        alpha: float = 0.05,
+        load: float = 0.1,
+        seed: int = 0,
+        on_alarm: Callable[[RecallState], object] | None = None,
+    ) -> RecallWatch:
+        """Hold sampled queries against exact search in the background, and raise an alarm when recall has fallen.
+
+        What :meth:`search`, :meth:`search_many` and :meth:`asearch` get from the dense index is checked as a build
+        checks it, on the generation that answered, filters included. When another version serves, the watch begins
+        anew; upserts and deletes do not make it. A query is handed over or dropped and counted; no search waits for it.
+
+        Args:
+            target: Recall at ``k`` that queries should have in the mean, in (0, 1); by default that of a build.
+            k: Cut-off; for a query that asked for fewer candidates, their number.
+            sample: Probability that a query is checked, in (0, 1].
+            alpha: Probability of an alarm, ever, about a version whose recall never falls below the target; and of
+                a confidence sequence that is ever wrong.
+            load: Largest share of one core that the checks may take, in (0, 1].
+            seed: Of the sampling.
+            on_alarm: Called with the state, once per version, in the watch's own thread; what it raises is logged.
+
+        Returns:
+            The watch, running; close it, or use it as a context manager. Closing the engine closes it.
+
+        Raises:
+            EngineClosed, ForkSafetyError: As every call.
+            ValueError: A number out of range, or this engine is watched already.
+            TypeError: ``k`` is no whole number.
+        """
+        if self._watch is not None:
+            raise ValueError("recall is watched already; close that watch first")
+        self._watch = self._accompanied(
+            lambda: RecallWatch(
+                lambda: self._generation,
+                target=target,
+                k=k,
+                sample=sample,
+                alpha=alpha,
+                load=load,
+                seed=seed,
+                on_alarm=on_alarm,
+                on_close=self._unwatch,
+            )
+        )
+        return self._watch
 
     def close(self) -> None:
         """End what watches, refuse further calls, and let go of models and indexes; calls under way still end well.
@@ -178,6 +277,14 @@ class Serving:
                     return
                 companion = self._companions.pop()
             companion.close()
+
+    def _unwatch(self) -> None:
+        self._watch = None
+
+    def _watched(self, generation: Generation) -> Generation:
+        """The same generation; when recall is watched, one that hands its dense searches over."""
+        watch = self._watch
+        return generation.observed(partial(watch.offer, generation)) if watch is not None else generation
 
     @contextmanager
     def _exchanging(self) -> Iterator[Generation]:
