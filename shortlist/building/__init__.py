@@ -1,1 +1,1 @@
-"""How a catalogue becomes a published bundle, one module per step; ``job.build`` runs them in order."""
+"""How a catalogue becomes a published bundle, one module per step; ``steps`` puts them in order."""

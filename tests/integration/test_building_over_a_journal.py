@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from retrieval.products import ProductTable
-from shortlist.building import job as job_module
+from shortlist.building import steps
 from shortlist.building.job import build
 from shortlist.building.plan import plan
 from shortlist.bundle import open_bundle
@@ -31,13 +31,13 @@ def test_a_version_knows_the_last_record_that_there_was_when_its_build_began(
 ):
     assert open_bundle(bundle).manifest.journal_seq == 0
     append_change(bundle, Delete(("0001",)), purpose="test")
-    open_catalog = job_module.ingest
+    ingest = steps.ingest
 
     def deleted_meanwhile(*arguments: object, **options: object) -> object:
         append_change(bundle, Delete(("0002",)), purpose="test")
-        return open_catalog(*arguments, **options)  # type: ignore[arg-type]
+        return ingest(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(job_module, "ingest", deleted_meanwhile)
+    monkeypatch.setattr(steps, "ingest", deleted_meanwhile)
     report = build(build_config(), source=shop, out=bundle)
     assert open_bundle(bundle).manifest.journal_seq == 1
     assert (report.products, report.deleted) == (59, 1)
@@ -70,7 +70,7 @@ def test_a_restoring_build_that_fails_leaves_the_deletes_standing(
 ):
     append_change(bundle, Delete(("0001",)), purpose="test")
     with monkeypatch.context() as patch:
-        patch.setattr(job_module, "publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(steps, "publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             build(build_config(), source=shop, out=bundle, restore_deleted=True)
     assert build(build_config(), source=shop, out=bundle).deleted == 1

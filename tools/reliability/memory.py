@@ -19,7 +19,8 @@ from indexing.types import FloatMatrix
 from retrieval.config import FileFormat, TabularCatalog
 from retrieval.product_file import write_products
 from retrieval.records import Product
-from shortlist.building import job
+from shortlist.building import steps
+from shortlist.building.job import build
 from tools.reliability.harness.figures import Figure, command
 from tools.reliability.harness.processes import Ended, in_child
 from tools.reliability.harness.shop import WORDS, StubEncoder, build_config, scratch, stub_encoder, write_model
@@ -102,12 +103,12 @@ class Forgetful(StubEncoder):
 
 def peak_mib(model: Path, source: Path) -> int:
     """Build until the index begins and return the most memory that this process has had resident, in MiB."""
-    job.ProductTable = _TheIndexsOwn  # type: ignore[misc, assignment]
+    steps.ProductTable = _TheIndexsOwn  # type: ignore[misc, assignment]
     catalog = TabularCatalog(name="shop", format=FileFormat.parquet, products="products.parquet", keep=["*"])
     config = replace(build_config(model, segment_texts=SEGMENT_TEXTS), catalog=catalog)
     try:
         with stub_encoder(Forgetful):
-            job.build(config, source=source, out=source / "out")
+            build(config, source=source, out=source / "out")
     except _IndexBegins:
         return _peak_mib()
     return 0

@@ -136,7 +136,7 @@ STORAGE: tuple[Mutation, ...] = (
     ),
     Mutation(
         "that a resumed build cuts its segments as it would have",
-        "shortlist/building/job.py",
+        "shortlist/building/steps.py",
         "segment_texts=self.config.segment_texts,\n            runtime",
         "segment_texts=self.config.segment_texts + store.count,\n            runtime",
         KILL,
