@@ -71,6 +71,18 @@ def build_config(tiny_model_folder: Path) -> Callable[..., BuildConfig]:
 
 
 @pytest.fixture(scope="session")
+def recipe_overrides(tiny_model_folder: Path) -> list[str]:
+    """What every recipe over a toy shop is told: the tiny encoder on titles, in fp32 on one thread."""
+    return [
+        f"encoder.model={tiny_model_folder}",
+        "text=title",
+        "runtime.precision=fp32",
+        "runtime.device=cpu",
+        "runtime.threads=1",
+    ]
+
+
+@pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory, shop: Path, build_config: Callable[..., BuildConfig]) -> Path:
     """Return a bundle of the toy shop; not to be changed."""
     out = tmp_path_factory.mktemp("bundles") / "toy shop, v=1"

@@ -45,15 +45,8 @@ def source(tmp_path, tiny_products):
 
 
 @pytest.fixture
-def overrides(tiny_model_folder):
-    return [
-        f"encoder.model={tiny_model_folder}",
-        "text=title",
-        "runtime.precision=fp32",
-        "runtime.device=cpu",
-        "runtime.threads=1",
-        "folds=4",
-    ]
+def overrides(recipe_overrides):
+    return [*recipe_overrides, "folds=4"]
 
 
 class Once:

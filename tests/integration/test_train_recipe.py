@@ -49,13 +49,9 @@ def source(tmp_path, tiny_products, tiny_queries, tiny_judgments):
 
 
 @pytest.fixture
-def overrides(tiny_model_folder):
+def overrides(recipe_overrides):
     return [
-        f"encoder.model={tiny_model_folder}",
-        "text=title",
-        "runtime.precision=fp32",
-        "runtime.device=cpu",
-        "runtime.threads=1",
+        *recipe_overrides,
         "retriever.precision=fp32",
         "retriever.batch_size=16",
         "retriever.learning_rate=2e-3",

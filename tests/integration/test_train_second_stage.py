@@ -42,13 +42,8 @@ def source(tmp_path_factory, tiny_products):
 
 
 @pytest.fixture(scope="module")
-def run(source, tiny_model_folder, tmp_path_factory):
+def run(source, recipe_overrides, tiny_model_folder, tmp_path_factory):
     settings = {
-        "encoder.model": tiny_model_folder,
-        "text": "title",
-        "runtime.precision": "fp32",
-        "runtime.device": "cpu",
-        "runtime.threads": 1,
         "reranker.base": tiny_model_folder,
         "reranker.epochs": 4,
         "reranker.learning_rate": "3e-3",
@@ -65,7 +60,7 @@ def run(source, tiny_model_folder, tmp_path_factory):
         "retriever.freeze_embeddings": "false",
         "steps": "[reranker,student,confidence,distil]",
     }
-    config = load_config(TrainConfig, [f"{key}={value}" for key, value in settings.items()])
+    config = load_config(TrainConfig, [*recipe_overrides, *(f"{key}={value}" for key, value in settings.items())])
     out = tmp_path_factory.mktemp("recipes") / "run"
     return out, config, run_recipe(config, source=source, out=out)
 

@@ -23,7 +23,7 @@ from retrieval.text import normalise_query
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.ground import TUNE
 from shortlist.jobs.train.measure import PRIMARY, K
-from shortlist.jobs.train.reranking import Scorers
+from shortlist.jobs.train.second_stage import Scorers
 from shortlist.jobs.train.steps import Made, Ranker
 from shortlist.progress import progress
 

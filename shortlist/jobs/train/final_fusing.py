@@ -4,7 +4,6 @@ Three sets of queries keep the step honest: encoder and cross-encoder learned fr
 there are is cross-validated there), and the tuning queries decide between mix and trees, as for every step.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,12 +18,13 @@ from retrieval.metrics import has_gain
 from retrieval.text import normalise_query
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.ground import FUSE
-from shortlist.jobs.train.reranking import HYBRID_RERANK, Scorers, link
-from shortlist.jobs.train.steps import Made, Ranker
+from shortlist.jobs.train.reranking import link
+from shortlist.jobs.train.second_stage import HYBRID_RERANK, SecondStage
+from shortlist.jobs.train.steps import Made
 from shortlist.progress import progress
 
 
-class LearnFinalFusion:
+class LearnFinalFusion(SecondStage):
     """What both stages, the texts and the catalogue say of a candidate, weighed by small trees beside the mix."""
 
     name = "final_fusion"
@@ -32,10 +32,6 @@ class LearnFinalFusion:
     makes: tuple[str, ...] = ("reranker",)
     decides = HYBRID_RERANK
     labels = True
-
-    def __init__(self) -> None:
-        """Remember scores, since the same pairs are measured again."""
-        self._scorers = Scorers()
 
     def run(self, bench: Bench, folder: Path) -> Made:
         """Learn the trees, and put them beside a copy of the cross-encoder."""
@@ -50,10 +46,6 @@ class LearnFinalFusion:
             write_trees(made, Corrected(convex, boosted.trees, config.popularity), told)
         record = {**told, "weight": convex.weight, "seed": config.reranker.seed}
         return Made(artefacts={"reranker": made}, record=record)
-
-    def rankers(self, bench: Bench) -> Mapping[str, Ranker]:
-        """The first stage, reranked, by the final fusion that was learned."""
-        return {HYBRID_RERANK: self._scorers.ranker(bench, "reranker")}
 
     def _lessons(self, bench: Bench) -> list[Lesson]:
         """Return the queries kept for this step as both stages see them."""

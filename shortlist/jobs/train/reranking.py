@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from indexing import storage
 from indexing.exact import ExactIndex
 from indexing.types import BoolVector
@@ -14,27 +12,21 @@ from rerank.answer import LOOKED_AT, Shown
 from rerank.confidence import CONFIDENCE_FILE, Confidence, write_confidence
 from rerank.config import CrossEncoderConfig, CrossEncoderTrainerConfig
 from rerank.corrected import products_of
-from rerank.final import FinalFusion
-from rerank.fusion import FloatVector
 from rerank.reranker import PassThrough, Reranker, open_reranker, rerank
 from rerank.training import train_reranker
 from retrieval.products import ProductTable
-from retrieval.records import Candidate, Query, Run
 from retrieval.retriever import Retriever
-from retrieval.text import normalise_query
 from shortlist.generation import Ranking
 from shortlist.jobs.confidence import learn
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.cross_fitting import cross_fit
 from shortlist.jobs.train.fitted import training_record
 from shortlist.jobs.train.ground import LEARN, TUNE
+from shortlist.jobs.train.second_stage import HYBRID_RERANK, HYBRID_STUDENT, SecondStage
 from shortlist.jobs.train.steps import Made, Ranker
-from shortlist.progress import progress
-
-HYBRID_RERANK, HYBRID_STUDENT = "hybrid_rerank", "hybrid_student"
 
 
-class TrainReranker:
+class TrainReranker(SecondStage):
     """A cross-encoder on the labels, over what the first stage recalls; its weight is chosen on the tuning queries."""
 
     name = "reranker"
@@ -43,21 +35,13 @@ class TrainReranker:
     decides = HYBRID_RERANK
     labels = True
 
-    def __init__(self) -> None:
-        """Remember scores, since every later step is measured with the same pairs."""
-        self._scorers = Scorers()
-
     def run(self, bench: Bench, folder: Path) -> Made:
         """Train behind the first stage as it is."""
         train = cross_fit if bench.config.inner_folds else fit
         return train(bench, folder, bench.config.reranker, "reranker")
 
-    def rankers(self, bench: Bench) -> Mapping[str, Ranker]:
-        """The first stage, reranked."""
-        return {HYBRID_RERANK: self._scorers.ranker(bench, "reranker")}
 
-
-class TrainStudent:
+class TrainStudent(SecondStage):
     """A cross-encoder of fewer layers that learns the scores of the larger one: its quality beside its cost."""
 
     name = "student"
@@ -66,19 +50,11 @@ class TrainStudent:
     decides = HYBRID_STUDENT
     labels = True
 
-    def __init__(self) -> None:
-        """Remember scores, as above."""
-        self._scorers = Scorers()
-
     def run(self, bench: Bench, folder: Path) -> Made:
         """Train on the pairs of the reranker and more of the first stage's candidates."""
         config = bench.config
         taught = replace(config.reranker, layers=config.student_layers, teacher=str(bench.artefacts["reranker"]))
         return fit(bench, folder, taught, "student")
-
-    def rankers(self, bench: Bench) -> Mapping[str, Ranker]:
-        """The first stage, reranked by the student."""
-        return {HYBRID_STUDENT: self._scorers.ranker(bench, "student")}
 
 
 class LearnConfidence:
@@ -144,71 +120,6 @@ def link(source: Path, target: Path) -> None:
         elif place.name != CONFIDENCE_FILE:
             storage.make_folder(place.parent)
             storage.link_or_copy(path, place)
-
-
-class Scorers:
-    """Opened cross-encoders that score no pair twice, however often a system is measured."""
-
-    def __init__(self) -> None:
-        self._opened: dict[Path, _Cached] = {}
-
-    def opened(self, bench: Bench, name: str) -> Reranker:
-        """Return the artefact of that name, opened."""
-        folder = bench.artefacts[name]
-        if folder not in self._opened:
-            self._opened = {folder: _Cached(open_reranker(CrossEncoderConfig(model=str(folder)), bench.config.runtime))}
-        return self._opened[folder]
-
-    def ranker(self, bench: Bench, name: str) -> Ranker:
-        """Return the first stage as it is, reranked by the artefact of that name."""
-        reranker = self.opened(bench, name)
-
-        def rank(queries: Sequence[Query], depth: int) -> Run:
-            found: Run = {}
-            with progress(name, len(queries), unit="queries") as advance:
-                for query, candidates in zip(queries, bench.recalled(queries, depth), strict=True):
-                    found[query.query_id] = _reranked(bench, reranker, query, candidates)
-                    advance(1)
-            return found
-
-        return rank
-
-
-@dataclass(slots=True)
-class _Cached:
-    """A reranker with a memory of every pair."""
-
-    reranker: Reranker
-    known: dict[tuple[str, str], float] = field(default_factory=dict)
-
-    @property
-    def fusion(self) -> FinalFusion:
-        """Of the reranker behind it."""
-        return self.reranker.fusion
-
-    def score(self, query: str, texts: Sequence[str]) -> FloatVector:
-        """Return one score per text, float32 [n]."""
-        new = [text for text in dict.fromkeys(texts) if (query, text) not in self.known]
-        if new:
-            scores = self.reranker.score(query, new).tolist()
-            self.known |= {(query, text): score for text, score in zip(new, scores, strict=True)}
-        return np.array([self.known[query, text] for text in texts], dtype=np.float32)
-
-
-def _reranked(
-    bench: Bench, reranker: Reranker, query: Query, candidates: Sequence[Candidate]
-) -> list[tuple[str, float]]:
-    depth = bench.config.depth
-    seen = [candidate.product_id for candidate in candidates[:depth]]
-    ranked = rerank(
-        normalise_query(query.text),
-        candidates,
-        texts=[bench.ground.texts[product_id] for product_id in seen],
-        reranker=reranker,
-        depth=depth,
-        products=products_of(bench.by_id, seen),
-    )
-    return [(hit.product_id, hit.score) for hit in ranked]
 
 
 @dataclass(frozen=True)
