@@ -19,7 +19,7 @@ from shortlist import SearchEngine
 from shortlist.building.job import build
 from shortlist.bundle import open_bundle
 from shortlist.loading import load_generation
-from tools.reliability.harness.bad_candidates import BadCandidate, offered
+from tools.reliability.harness.bad_candidates.kind import BadCandidate, offered
 
 
 def change_json(path: Path, **values: object) -> None:

@@ -27,7 +27,8 @@ from shortlist.living.journal import JOURNAL, append_change
 from shortlist.living.records import Delete
 from shortlist.opening import Opening
 from shortlist.watching import LOOKS, WatchEvent, look_at_file, look_at_journal
-from tools.reliability.harness.bad_candidates import BAD_CANDIDATES, offered
+from tools.reliability.harness.bad_candidates import BAD_CANDIDATES
+from tools.reliability.harness.bad_candidates.kind import offered
 from tools.reliability.harness.generations import Version, publish_family
 
 PATIENCE_S = 30.0

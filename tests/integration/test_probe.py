@@ -15,13 +15,9 @@ from indexing.errors import ArtifactCorrupt, ArtifactError, ArtifactUntrusted, E
 from shortlist import SearchEngine, probe
 from shortlist.bundle import Bundle, open_bundle
 from shortlist.probe import Probe
-from tools.reliability.harness.bad_candidates import (
-    BAD_CANDIDATES,
-    BadCandidate,
-    change_products,
-    change_vectors,
-    offered,
-)
+from tools.reliability.harness.bad_candidates import BAD_CANDIDATES
+from tools.reliability.harness.bad_candidates.kind import BadCandidate, offered
+from tools.reliability.harness.forging import change_products, change_vectors
 
 KINDS = {kind.name: kind for kind in BAD_CANDIDATES}
 

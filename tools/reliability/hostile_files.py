@@ -14,9 +14,10 @@ from indexing.errors import ShortlistError
 from shortlist.compose import load_config
 from shortlist.config import BuildConfig
 from shortlist.engine import SearchEngine
-from tools.reliability.harness.bad_candidates import Draft
+from tools.reliability.harness.draft import Draft
 from tools.reliability.harness.figures import Figure, command
-from tools.reliability.harness.hostile_kinds import PAYLOAD, HostileKind, hostile_kinds
+from tools.reliability.harness.hostile_kinds import hostile_kinds
+from tools.reliability.harness.hostile_kinds.kind import PAYLOAD, HostileKind
 from tools.reliability.harness.shop import scratch
 from tools.reliability.harness.tiny import build_tiny
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from indexing.errors import ReloadRejected, ShortlistError
 from shortlist import SearchEngine
-from tools.reliability.harness.bad_candidates import BAD_CANDIDATES, BadCandidate, offered
+from tools.reliability.harness.bad_candidates import BAD_CANDIDATES
+from tools.reliability.harness.bad_candidates.kind import BadCandidate, offered
 from tools.reliability.harness.figures import Figure, command
 from tools.reliability.harness.generations import Value, Version, expected_answers, publish_family
 from tools.reliability.harness.load import Load
