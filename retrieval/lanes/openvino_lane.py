@@ -109,7 +109,7 @@ class OpenVinoLane:
 
     def run(self, given: LaneInput, *, done: Callable[[int], None] | None = None) -> FloatMatrix:
         """See :meth:`retrieval.lanes.lane.Lane.run`."""
-        if self._singles is not None and len(given) == 1 and len(given.rows[0]) <= SINGLE_TOKENS:
+        if self._singles is not None and len(given) == 1 and 0 < len(given.rows[0]) <= SINGLE_TOKENS:
             return self._run_single(given, self._singles, done)
         outputs = np.empty((len(given), self._width), dtype=np.float32)
         running: deque[tuple[Any, Any]] = deque()

@@ -141,6 +141,20 @@ def test_roberta_counts_its_positions_from_two(tiny_roberta):
     assert np.abs(lane.run(LaneInput(rows)) - expected).max() < 1e-5
 
 
+def test_a_single_text_is_read_as_among_others_and_padding_never_for_it(tiny_roberta):
+    weights = BertWeights.of(tiny_roberta, named="tiny")
+    assert weights.positions == tiny_roberta.config.max_position_embeddings - 2
+    rows = [np.array([0, 7, 9, 30, 2], np.int32), np.array([0, 8, 2], np.int32)]
+    lane = OpenVinoLane(
+        write_graph(weights, Readout(pooling="cls"), int8=False, pairs=False),
+        width=32, hidden=32, precision=Precision.fp32, threads=1, batch_tokens=64, pad_token=1, singles=True,
+    )  # fmt: skip
+    alone = np.concatenate([lane.run(LaneInput([row])) for row in rows])
+    assert np.abs(alone - lane.run(LaneInput(rows))).max() < 1e-5
+    with pytest.raises(ValueError, match=r"shape mismatch: value array of shape \(0,32\)"):
+        lane.run(LaneInput([np.empty(0, np.int32)]))  # there is no first token
+
+
 @pytest.mark.parametrize("precision", list(TOLERANCE))
 def test_a_last_layer_for_the_first_token_alone_is_exact(tiny_model_folder, precision):
     network = DualEncoder.open(EncoderConfig(model=str(tiny_model_folder)), TORCH).model[0].auto_model
