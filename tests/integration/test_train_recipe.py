@@ -206,7 +206,9 @@ def test_typos_are_decided_by_misspelt_queries(source, overrides, tmp_path):
     report = run_recipe(config, source=source, out=tmp_path / "run")
     row = report.rows[2]
     told = json.loads((tmp_path / "run/steps/02-typos/encoder/training.json").read_text())
-    assert (told["trainer"]["noise_weight"], told["trainer"]["epochs"]) == (1.0, 1)
+    assert (told["trainer"]["noise_weight"], told["trainer"]["epochs"]) == (1.0, 2)
+    assert (told["report"]["dev"], told["report"]["best_epoch"]) == ([], 2.0)  # clean queries would stop it at once
+    assert told["report"]["queries"] == report.counts["learn"]  # those that choose are not learned from
     assert "dense, one edit" in row.scored
     assert row.kept == (not row.reason)
     assert not row.reason or row.reason.startswith("dense, one edit nDCG@10 on the tuning queries")

@@ -32,19 +32,33 @@ class TrainRetriever:
 
 
 def fit(
-    bench: Bench, folder: Path, config: ContrastiveConfig, *, negatives: Mapping[str, Sequence[str]] | None
+    bench: Bench,
+    folder: Path,
+    config: ContrastiveConfig,
+    *,
+    negatives: Mapping[str, Sequence[str]] | None,
+    stopped: bool = True,
 ) -> Made:
-    """Train the dual encoder as it is, with logs and a plot of the losses beside the model."""
-    ground = bench.ground
+    """Train the dual encoder as it is, with logs and a plot of the losses beside the model.
+
+    Args:
+        bench: The recipe.
+        folder: Of the step.
+        config: Of the training.
+        negatives: Query text -> product ids worth pushing away.
+        stopped: Whether the choosing queries stop it and choose its weights; otherwise it goes to its last step, which
+            is right where something else is learned than what they ask.
+    """
+    ground, roles = bench.ground, (LEARN, TUNE) if stopped else (LEARN,)
     with curves(folder) as watch:
         report = train_retriever(
             config,
             encoder=bench.encoder,
             runtime=bench.config.runtime,
-            queries=[*ground.queries[LEARN], *ground.queries[TUNE]],
-            judgments=ground.judgments(LEARN, TUNE),
+            queries=[query for role in roles for query in ground.queries[role]],
+            judgments=ground.judgments(*roles),
             product_texts=ground.texts,
-            dev_query_ids={query.query_id for query in ground.queries[TUNE]},
+            dev_query_ids={query.query_id for query in ground.queries[TUNE]} if stopped else (),
             out=folder / "encoder",
             variants=ground.variants,
             negatives=negatives,
