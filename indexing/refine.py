@@ -19,7 +19,16 @@ import numpy as np
 from indexing.distinct import DistinctRows
 from indexing.exact import best_first, empty_neighbors
 from indexing.scores import SHORTEST, best_rows, length_at_most, score_rows
-from indexing.types import BoolVector, FloatMatrix, FloatVector, IntMatrix, IntVector, Neighbors, Vectors
+from indexing.types import (
+    BoolMatrix,
+    BoolVector,
+    FloatMatrix,
+    FloatVector,
+    IntMatrix,
+    IntVector,
+    Neighbors,
+    Vectors,
+)
 
 _SURE = 2.0  # standard deviations of the error of codes that separate what is wanted from what was not proposed
 SLACK = 4  # fetched beyond k, so that the drop after the k-th score is nearly always seen in the first round
@@ -94,25 +103,26 @@ class Refiner:
             best = np.maximum(best, 0)  # where one is missing, its query is among those left
         rows = self.distinct.first_rows(best)
         found = Neighbors(np.ascontiguousarray(scores[:, :k]), np.ascontiguousarray(rows[:, :k]))
-        left = sorted({*left, *self._order(found, scores, best)})
+        equal = scores[:, 1:] == scores[:, :-1]
+        if self.distinct.repeated.size or np.count_nonzero(equal):
+            left = sorted({*left, *self._order(found, scores, best, equal)})
         for place in left:
             found.scores[place], found.rows[place] = -np.inf, -1
         return found, left
 
-    def _order(self, found: Neighbors, scores: FloatMatrix, best: IntMatrix) -> list[int]:
+    def _order(self, found: Neighbors, scores: FloatMatrix, best: IntMatrix, equal: BoolMatrix) -> list[int]:
         """Bring equal scores and the rows of one vector into tie order.
 
         Args:
             found: Is corrected, [q, k].
             scores: Of ``best``, float32 [q, k + 1], best first.
             best: Numbers, int64 [q, k + 1].
+            equal: Which scores are those before them, bool [q, k].
 
         Returns:
             The places whose cut falls among equal scores, of which there may be more.
         """
-        equal, repeated, k = scores[:, 1:] == scores[:, :-1], self.distinct.repeated, found.rows.shape[1]
-        if not repeated.size and not np.count_nonzero(equal):
-            return []
+        repeated, k = self.distinct.repeated, found.rows.shape[1]
         unsettled = equal.any(axis=1)
         if repeated.size:
             unsettled |= repeated[best].any(axis=1)

@@ -14,6 +14,7 @@ FloatVector: TypeAlias = npt.NDArray[np.float32]
 IntMatrix: TypeAlias = npt.NDArray[np.int64]
 IntVector: TypeAlias = npt.NDArray[np.int64]
 BoolVector: TypeAlias = npt.NDArray[np.bool_]
+BoolMatrix: TypeAlias = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from indexing.errors import SourceDataError
-from indexing.types import IntVector
+from indexing.types import BoolMatrix, IntVector
 from retrieval.records import Judgment, Query
 from retrieval.training_config import Weighting
-
-BoolMatrix = npt.NDArray[np.bool_]
 
 AlsoFits = Callable[[Sequence[str], Sequence[str]], BoolMatrix]
 """(query texts [q], product ids [p]) -> bool [q, p]: places that must not be negatives although unlabelled."""

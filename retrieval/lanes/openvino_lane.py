@@ -10,7 +10,7 @@ products (`SINGLE_TOKENS`). So a single short text, which is what a query is, ha
 
 import queue
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -34,13 +34,14 @@ GROUP = 64
 top-10 overlap with fp32 and products a core and second: .963 and 221 with 128, .977 and 217 with 64, .977 and 192 with
 32."""
 
-SINGLE_TOKENS = 16
-"""Tokens of the graph for a single text; a shorter one is padded, a longer one takes the graph of any shape.
+SINGLE_TOKENS = (8, 16)
+"""Tokens of the graphs for a single text, ascending: a shorter text is padded, a longer one takes that of any shape.
 
-64 queries of Home Depot (4 to 15 tokens, mean 8.5), all-MiniLM-L6-v2, median ms of a query in bf16 / int8 on one Zen 4
-core: any shape 2.66 / 2.33; the same padded to multiples of 8 2.08 / 1.15, and to 16 2.05 / 1.09 (queries of the
-same shape one after another: 1.4 / 1.0); a graph of 16 tokens 1.57 / .90; one each of 8 and 16 1.49 / 1.06, for twice
-the memory (some 30 MiB each in bf16, 20 in int8)."""
+All-MiniLM-L6-v2, median ms of a query in bf16 / int8 on one Zen 4 core, 64 queries of Home Depot (4 to 15 tokens, mean
+8.5): any shape 2.66 / 2.33; the same padded to multiples of 8 2.08 / 1.15, and to 16 2.05 / 1.09; a graph of 16 tokens
+1.57 / .90; one each of 8 and 16 1.49 / 1.06. Shoppers ask less: half of Icecat's queries have 4 tokens, of Home Depot's
+6, and 99 of 100 at most 13; 8 tokens take 1.37 / .97 and 16 take 1.74 / 1.63 when nothing else comes between. A graph
+takes some 30 MiB in bf16, 20 in int8."""
 
 Finish = Callable[[FloatMatrix], FloatMatrix]
 """What is left to do in numpy with the rows that the graph gives."""
@@ -69,7 +70,7 @@ class OpenVinoLane:
         batch_tokens: int,
         pad_token: int,
         finish: Finish | None = None,
-        singles: bool = False,
+        singles: Sequence[int] = (),
     ) -> None:
         """Compile ``model`` for this processor.
 
@@ -82,7 +83,7 @@ class OpenVinoLane:
             batch_tokens: Most tokens (padding included) that are run together.
             pad_token: What padding is filled with; masked, so any token does.
             finish: Applied to what the graph gives, in float32.
-            singles: Compile it for single short texts as well (`SINGLE_TOKENS`).
+            singles: Tokens of further graphs for single texts, ascending; see `SINGLE_TOKENS`.
         """
         self.precision = precision
         self.threads = threads
@@ -97,10 +98,10 @@ class OpenVinoLane:
         told = settings(precision, streams, hidden)
         core = library.Core()
         self._requests = _requests(core.compile_model(model, "CPU", told), streams)
-        self._singles: queue.SimpleQueue[Any] | None = None
-        if singles:
-            model.reshape({name: [1, SINGLE_TOKENS] for name in self._inputs})
-            self._singles = _requests(core.compile_model(model, "CPU", told), streams)
+        self._singles: dict[int, queue.SimpleQueue[Any]] = {}
+        for tokens in singles:
+            model.reshape({name: [1, tokens] for name in self._inputs})
+            self._singles[tokens] = _requests(core.compile_model(model, "CPU", told), streams)
 
     @property
     def description(self) -> str:
@@ -109,8 +110,10 @@ class OpenVinoLane:
 
     def run(self, given: LaneInput, *, done: Callable[[int], None] | None = None) -> FloatMatrix:
         """See :meth:`retrieval.lanes.lane.Lane.run`."""
-        if self._singles is not None and len(given) == 1 and 0 < len(given.rows[0]) <= SINGLE_TOKENS:
-            return self._run_single(given, self._singles, done)
+        if len(given) == 1 and len(given.rows[0]):
+            tokens = next((tokens for tokens in self._singles if tokens >= len(given.rows[0])), 0)
+            if tokens:
+                return self._run_single(given, tokens, done)
         outputs = np.empty((len(given), self._width), dtype=np.float32)
         running: deque[tuple[Any, Any]] = deque()
 
@@ -154,12 +157,11 @@ class OpenVinoLane:
             take()
         return self._requests.get()
 
-    def _run_single(
-        self, given: LaneInput, requests: "queue.SimpleQueue[Any]", done: Callable[[int], None] | None
-    ) -> FloatMatrix:
+    def _run_single(self, given: LaneInput, tokens: int, done: Callable[[int], None] | None) -> FloatMatrix:
+        requests = self._singles[tokens]
         request = requests.get()
         try:
-            self._fill(request, given, longest=SINGLE_TOKENS)
+            self._fill(request, given, longest=tokens)
             request.infer()  # in this thread: handing it to another and waking up again takes a tenth of the time
             found: FloatMatrix = np.array(request.get_output_tensor(0).data)
         finally:

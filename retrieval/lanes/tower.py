@@ -44,7 +44,7 @@ def openvino_tower(
         threads=threads,
         batch_tokens=batch_tokens,
         pad_token=int(model.tokenizer.pad_token_id or 0),
-        singles=weights.positions >= SINGLE_TOKENS,
+        singles=[tokens for tokens in SINGLE_TOKENS if tokens <= weights.positions],
     )
 
 
