@@ -155,7 +155,8 @@ class FaissIndex:
         claim_threads()
         keep_budget()
         fetch = min(self._most, math.ceil(k * self._factor) + SLACK)
-        first = self._proposer.ask(queries, fetch)
+        proposer = self._proposer.holding(fetch)
+        first = proposer.ask(queries, fetch)
         found, left = self._refiner.quick(queries, *first, k=k, length=length)
         if not left:
             return found, 0
@@ -163,7 +164,7 @@ class FaissIndex:
             found,
             left,
             queries,
-            self._proposer.ask,
+            proposer.ask,
             fetch=fetch,
             most=self._most,
             wanted=min(k, self.count),

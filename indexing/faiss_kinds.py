@@ -28,6 +28,9 @@ Parameters: TypeAlias = Mapping[str, int | float]
 
 _log = logging.getLogger(__name__)
 
+_UNEVEN = 1.5
+"""Lists differ in length; those near a query may hold so many times fewer vectors than the average."""
+
 _MOST = 2**31 - 1  # what FAISS takes for a width; a search is never asked for as many rows
 
 PQ_CENTROIDS = 256  # codes of 8 bits: one byte per sub-quantiser, and the fastest look-up FAISS has
@@ -187,6 +190,19 @@ def widened(plan: Plan, factor: float) -> Plan:
     if "probes" in values:
         return tuned(plan, {"probes": int(min(values["lists"], math.ceil(values["probes"] * factor)))})
     return plan
+
+
+def holding(plan: Plan, fetch: int, *, count: int) -> Plan:
+    """Return a plan that visits lists enough to hold ``fetch`` of ``count`` vectors; itself where it does, or has none.
+
+    How many lists are visited is chosen for the recall of some k. A search for ten times as many would find too few
+    in them, and be answered by an exact scan.
+    """
+    values = plan.parameters
+    if "probes" not in values:
+        return plan
+    needed = math.ceil(_UNEVEN * fetch * values["lists"] / count)
+    return plan if needed <= values["probes"] else tuned(plan, {"probes": min(int(values["lists"]), needed)})
 
 
 def exhaustive(index: Any, plan: Plan, selector: Any) -> tuple[Any, Any]:  # noqa: ANN401 - faiss has no types

@@ -6,6 +6,7 @@ point costs is expected from `indexing.filter_plan` and not taken from the clock
 choice; the clock's word stands beside it.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -145,7 +146,8 @@ def _measured(
         scans += scanned
         scores[place], rows[place] = found.scores[0], found.rows[0]
     record = index.record
-    cost_us = unfiltered_us(record.plan, count=record.distinct, dim=record.dim, k=k)
+    searched = index.proposer.holding(math.ceil(k * record.plan.refine_factor)).plan
+    cost_us = unfiltered_us(searched, count=record.distinct, dim=record.dim, k=k)
     cost_us += scans / len(queries) * scan_us(rows=record.count, dim=record.dim)
     recall = recall_at(k, Neighbors(scores, rows), exact)
     return Point(parameters, recall, scans, round(cost_us, 1), round(float(np.median(taken)) * 1e6, 1))

@@ -128,6 +128,18 @@ def test_an_answer_is_never_shorter_than_the_catalogue_allows(kind):
         assert np.array_equal(found.rows, expected.rows)
 
 
+def test_more_than_the_visited_lists_hold_is_looked_for_in_further_lists_and_not_in_all_vectors():
+    vectors, queries = ArrayVectors(unit_rows(4000, 16)), unit_rows(20, 16, seed=1)
+    index = build_index(IvfSq8Config(lists=40, probes=1, refine_factor=1.0), vectors)
+    found, scans = index.search_counting_scans(queries, 300)  # a list holds some 100
+    assert scans <= 2
+    assert (found.rows >= 0).all()
+    assert (np.diff(found.scores, axis=1) <= 0).all()
+    assert index.proposer.holding(20) is index.proposer
+    assert index.proposer.holding(300).plan.parameters["probes"] == 5  # 1.5 x 300 / 100, rounded up
+    assert index.proposer.holding(100_000).plan.parameters["probes"] == 40
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_with_eligible_rows_every_kind_is_exact(kind):
     vectors, tie_rank = ArrayVectors(unit_rows(800, 16)), np.random.default_rng(1).permutation(800)

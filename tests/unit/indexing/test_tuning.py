@@ -94,6 +94,7 @@ def test_an_exact_index_has_one_point_and_nothing_to_choose():
 
 def test_a_search_so_narrow_that_scans_complete_it_is_not_taken_for_cheap(monkeypatch):
     """One list of 400 holds five rows: every answer is exact, by a scan, and looks like perfect recall for nothing."""
+    monkeypatch.setattr("indexing.faiss_kinds.holding", lambda plan, fetch, *, count: plan)  # visits no further lists
     index = build_index(IvfSq8Config(lists=400), VECTORS, threads=1)
     tuning = tune(index, QUERIES, EXACT, k=10, target=0.9)
     narrow = tuning.points[0]
