@@ -155,7 +155,7 @@ class FaissIndex:
         claim_threads()
         keep_budget()
         fetch = min(self._most, math.ceil(k * self._factor) + SLACK)
-        proposer = self._proposer.holding(fetch)
+        proposer = self._proposer.holding(k, count=self._most)
         first = proposer.ask(queries, fetch)
         found, left = self._refiner.quick(queries, *first, k=k, length=length)
         if not left:

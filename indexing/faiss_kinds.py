@@ -192,8 +192,8 @@ def widened(plan: Plan, factor: float) -> Plan:
     return plan
 
 
-def holding(plan: Plan, fetch: int, *, count: int) -> Plan:
-    """Return a plan that visits lists enough to hold ``fetch`` of ``count`` vectors; itself where it does, or has none.
+def holding(plan: Plan, k: int, *, count: int) -> Plan:
+    """Return a plan that visits lists enough to hold ``k`` of ``count`` vectors; itself where it does, or has none.
 
     How many lists are visited is chosen for the recall of some k. A search for ten times as many would find too few
     in them, and be answered by an exact scan.
@@ -201,7 +201,7 @@ def holding(plan: Plan, fetch: int, *, count: int) -> Plan:
     values = plan.parameters
     if "probes" not in values:
         return plan
-    needed = math.ceil(_UNEVEN * fetch * values["lists"] / count)
+    needed = math.ceil(_UNEVEN * k * values["lists"] / count)
     return plan if needed <= values["probes"] else tuned(plan, {"probes": min(int(values["lists"]), needed)})
 
 

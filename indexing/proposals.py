@@ -46,9 +46,9 @@ class Proposer:
         """Return the same index searched as ``plan`` says."""
         return replace(self, plan=plan, parameters=faiss_kinds.search_parameters(plan))
 
-    def holding(self, fetch: int) -> Self:
-        """Return the same index searched as widely as it takes to find so many; itself where it is already."""
-        plan = faiss_kinds.holding(self.plan, fetch, count=self.index.ntotal) if self.plan.effort else self.plan
+    def holding(self, k: int, *, count: int) -> Self:
+        """Return the same index, of ``count`` vectors, searched widely enough to find ``k``; itself where it is."""
+        plan = faiss_kinds.holding(self.plan, k, count=count)
         return self if plan is self.plan else self.searching(plan)
 
     @property

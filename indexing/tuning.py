@@ -6,7 +6,6 @@ point costs is expected from `indexing.filter_plan` and not taken from the clock
 choice; the clock's word stands beside it.
 """
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +17,6 @@ from indexing.faiss_index import FaissIndex
 from indexing.faiss_kinds import Plan
 from indexing.filter_plan import scan_us, unfiltered_us
 from indexing.recall import recall_at
-from indexing.refine import SLACK
 from indexing.types import FloatMatrix, Neighbors
 
 _BEAMS = (1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0)
@@ -147,7 +145,7 @@ def _measured(
         scans += scanned
         scores[place], rows[place] = found.scores[0], found.rows[0]
     record = index.record
-    searched = index.proposer.holding(math.ceil(k * record.plan.refine_factor) + SLACK).plan
+    searched = index.proposer.holding(k, count=record.distinct).plan
     cost_us = unfiltered_us(searched, count=record.distinct, dim=record.dim, k=k)
     cost_us += scans / len(queries) * scan_us(rows=record.count, dim=record.dim)
     recall = recall_at(k, Neighbors(scores, rows), exact)

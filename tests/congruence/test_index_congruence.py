@@ -135,9 +135,9 @@ def test_more_than_the_visited_lists_hold_is_looked_for_in_further_lists_and_not
     assert scans <= 2
     assert (found.rows >= 0).all()
     assert (np.diff(found.scores, axis=1) <= 0).all()
-    assert index.proposer.holding(20) is index.proposer
-    assert index.proposer.holding(300).plan.parameters["probes"] == 5  # 1.5 x 300 / 100, rounded up
-    assert index.proposer.holding(100_000).plan.parameters["probes"] == 40
+    assert index.proposer.holding(20, count=4000) is index.proposer
+    assert index.proposer.holding(300, count=4000).plan.parameters["probes"] == 5  # 1.5 x 300 / 100, rounded up
+    assert index.proposer.holding(100_000, count=4000).plan.parameters["probes"] == 40
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -105,8 +105,7 @@ def test_a_decay_while_the_engine_serves_raises_the_alarm(engine: SearchEngine, 
 def test_a_version_with_a_bad_index_raises_the_alarm_that_the_one_before_did_not(
     engine: SearchEngine, shop: Path, build_config: Callable[..., BuildConfig], tmp_path: Path, texts: list[str]
 ):
-    kind = ["index=ivf_rabitq", "index.lists=1", "index.bits=1", "index.refine_factor=1", "index.recall_target=0"]
-    kind += ["fusion.source_depth=1"]
+    kind = ["index=ivf_sq8", "index.lists=4", "index.probes=1", "index.recall_target=0", "fusion.source_depth=1"]
     build(build_config(*kind), source=shop, out=tmp_path / "bad")
     bad = SearchEngine.open(tmp_path / "bad")
     with engine.watch_recall(target=0.99, k=10, sample=1.0, load=1.0) as watch:

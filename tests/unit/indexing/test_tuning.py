@@ -1,14 +1,11 @@
 """The operating point: the cheapest parameters that reach the target, and a curve that says what the others do."""
 
-import math
-
 import numpy as np
 import pytest
 
 from indexing import ArrayVectors, ExactIndex, build_index, recall_at
 from indexing.config import FlatConfig, HnswConfig, HnswSq8Config, IvfRabitqConfig, IvfSq8Config
 from indexing.filter_plan import scan_us, unfiltered_us
-from indexing.refine import SLACK
 from indexing.tuning import Point, cheapest, grid, tune
 
 
@@ -46,7 +43,7 @@ def test_what_a_point_says_is_what_the_index_does_there(index):
     for point in tuning.points[::5]:
         there = index.tuned(**point.parameters)
         assert point.recall == recall_at(10, there.search(QUERIES, 10), EXACT)
-        searched = there.proposer.holding(math.ceil(10 * there.record.plan.refine_factor) + SLACK).plan
+        searched = there.proposer.holding(10, count=2_000).plan
         assert point.cost_us == pytest.approx(unfiltered_us(searched, count=2_000, dim=24, k=10), abs=0.1)
         assert point.latency_us > 0
 
@@ -98,7 +95,7 @@ def test_an_exact_index_has_one_point_and_nothing_to_choose():
 
 def test_a_search_so_narrow_that_scans_complete_it_is_not_taken_for_cheap(monkeypatch):
     """One list of 400 holds five rows: every answer is exact, by a scan, and looks like perfect recall for nothing."""
-    monkeypatch.setattr("indexing.faiss_kinds.holding", lambda plan, fetch, *, count: plan)  # visits no further lists
+    monkeypatch.setattr("indexing.faiss_kinds.holding", lambda plan, k, *, count: plan)  # visits no further lists
     index = build_index(IvfSq8Config(lists=400), VECTORS, threads=1)
     tuning = tune(index, QUERIES, EXACT, k=10, target=0.9)
     narrow = tuning.points[0]
