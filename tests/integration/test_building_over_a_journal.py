@@ -96,7 +96,8 @@ def test_the_command_line_brings_deleted_products_back(
     bundle: Path, shop: Path, tiny_model_folder: Path, run: Callable[..., tuple[int, str, str]]
 ):
     append_change(bundle, Delete(("0001",)), purpose="test")
-    words = ("build", "--source", shop, "--out", bundle, "index=flat", f"encoder.model={tiny_model_folder}")
+    settings = ("index=flat", "runtime=default", f"encoder.model={tiny_model_folder}")
+    words = ("build", "--source", shop, "--out", bundle, *settings)
     code, out, err = run(*words)
     assert code == 0
     assert "left out as deleted 1, restored 0" in out

@@ -37,7 +37,14 @@ def test_the_program_without_a_command_lists_them_all(run: Run):
 def test_build_then_search_then_verify_then_versions(run: Run, shop: Path, tiny_model_folder: Path, tmp_path: Path):
     out_folder = tmp_path / "a bundle, with = in it"
     code, out, _ = run(
-        "build", "--source", shop, "--out", out_folder, f"encoder.model={tiny_model_folder}", "index=hnsw"
+        "build",
+        "--source",
+        shop,
+        "--out",
+        out_folder,
+        f"encoder.model={tiny_model_folder}",
+        "index=hnsw",
+        "runtime=default",
     )
     assert code == 0
     assert "published" in out
