@@ -14,8 +14,8 @@ import numpy as np
 from indexing.errors import ConfigError
 from indexing.types import FloatMatrix, FloatVector
 from rerank.cross_encoder import CrossEncoderReranker
-from rerank.final import FinalFusion
-from rerank.reranker import PassThrough, Reranker
+from rerank.remembering import RememberingReranker
+from rerank.reranker import PassThrough
 from retrieval.config import Precision
 from retrieval.encoder import DualEncoder
 from retrieval.records import Run
@@ -211,35 +211,6 @@ class RememberingTower:
         if new:
             self.known.update(zip(new, self.tower.encode_queries(new), strict=True))
         return np.stack([self.known[text] for text in texts])
-
-
-@dataclass(frozen=True, slots=True)
-class RememberingReranker:
-    """A cross-encoder that scores no pair twice.
-
-    Attributes:
-        reranker: Who scores.
-        known: Query and text -> score.
-        scored: Told how many pairs were scored just now.
-    """
-
-    reranker: Reranker
-    scored: Callable[[int], None]
-    known: dict[tuple[str, str], float] = field(default_factory=dict)
-
-    @property
-    def fusion(self) -> FinalFusion:
-        """Of the reranker behind it."""
-        return self.reranker.fusion
-
-    def score(self, query: str, texts: Sequence[str]) -> FloatVector:
-        """Score texts for a query, float32 [n]; those not seen before as one batch."""
-        new = [text for text in dict.fromkeys(texts) if (query, text) not in self.known]
-        if new:
-            scores = self.reranker.score(query, new)
-            self.known.update({(query, text): float(score) for text, score in zip(new, scores, strict=True)})
-            self.scored(len(new))
-        return np.array([self.known[query, text] for text in texts], dtype=np.float32)
 
 
 def answers(

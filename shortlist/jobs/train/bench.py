@@ -13,6 +13,7 @@ from indexing.exact import best_first
 from indexing.types import FloatMatrix
 from retrieval.attacks import misspelt
 from retrieval.config import ConvexConfig, EncoderConfig, FusionConfig, RrfConfig, ZscoreConfig
+from retrieval.dev import DevSet, dev_set
 from retrieval.encoder import DualEncoder
 from retrieval.fusion import Ranked, fuse, source_weights
 from retrieval.lexical import LexicalIndex
@@ -83,6 +84,15 @@ class Bench:
         """The queries that may choose: the tuning queries, and those to learn from while nothing kept so far did."""
         tune, learn = self.ground.queries[TUNE], self.ground.queries[LEARN]
         return [*tune] if self.fitted or len(tune) + len(learn) > FEW else [*tune, *learn]
+
+    @property
+    def pool(self) -> DevSet | None:
+        """The choosing queries over the pool of products that stops a training; ``None`` where none choose."""
+        config, ground = self.config.retriever, self.ground
+        if not ground.queries[TUNE]:
+            return None
+        rng = np.random.default_rng(config.seed)
+        return dev_set(ground.queries[TUNE], ground.judgments(TUNE), ground.texts, pool=config.dev_pool, rng=rng)
 
     @property
     def encoder(self) -> EncoderConfig:

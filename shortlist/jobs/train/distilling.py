@@ -4,16 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
 from rerank.config import CrossEncoderConfig
 from rerank.reranker import open_reranker
-from retrieval.dev import dev_set
 from retrieval.distillation import TaughtList, distil
 from retrieval.text import normalise_query
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.curves import curves
-from shortlist.jobs.train.ground import LEARN, TUNE
+from shortlist.jobs.train.ground import LEARN
 from shortlist.jobs.train.steps import Made, Ranker
 from shortlist.progress import progress
 
@@ -29,12 +26,7 @@ class Distil:
 
     def run(self, bench: Bench, folder: Path) -> Made:
         """Train on from the encoder as it is."""
-        config, ground = bench.config, bench.ground
-        held_out = ground.queries[TUNE]
-        rng = np.random.default_rng(config.retriever.seed)
-        dev = None
-        if held_out:
-            dev = dev_set(held_out, ground.judgments(TUNE), ground.texts, pool=config.retriever.dev_pool, rng=rng)
+        config = bench.config
         with curves(folder) as watch:
             report = distil(
                 config.retriever,
@@ -42,7 +34,7 @@ class Distil:
                 list(_lists(bench)),
                 encoder=bench.encoder,
                 runtime=config.runtime,
-                dev=dev,
+                dev=bench.pool,
                 out=folder / "encoder",
                 watch=watch,
             )

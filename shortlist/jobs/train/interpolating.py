@@ -3,15 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from retrieval.contrastive import open_for_training
-from retrieval.dev import DevSet, dev_set
 from retrieval.folder import write_model_folder
 from retrieval.interpolation import set_between, weights_of
 from retrieval.tower import read_settings
 from shortlist.jobs.train.bench import Bench
-from shortlist.jobs.train.ground import TUNE
 from shortlist.jobs.train.steps import Made, Ranker
 from shortlist.progress import progress
 
@@ -30,10 +26,12 @@ class Interpolate:
 
     def run(self, bench: Bench, folder: Path) -> Made:
         """Write the best of them, or refuse where that is the one so far."""
-        config = bench.config
+        config, dev = bench.config, bench.pool
+        if dev is None:
+            return Made({}, refused="no queries choose")
         before = weights_of(open_for_training(config.retriever, config.encoder, config.runtime).model)
         tower = open_for_training(config.retriever, bench.encoder, config.runtime)
-        after, dev, seen = weights_of(tower.model), _dev(bench), {}
+        after, seen = weights_of(tower.model), dict[float, float]()
         with progress("interpolate", len(SHARES), unit="models") as advance:
             for share in SHARES:
                 set_between(tower.model, before, after, share)
@@ -52,9 +50,3 @@ class Interpolate:
     def rankers(self, bench: Bench) -> Mapping[str, Ranker]:
         """No system of its own: ``dense`` and ``hybrid`` follow the encoder."""
         return {}
-
-
-def _dev(bench: Bench) -> DevSet:
-    config, ground = bench.config.retriever, bench.ground
-    rng = np.random.default_rng(config.seed)
-    return dev_set(ground.queries[TUNE], ground.judgments(TUNE), ground.texts, pool=config.dev_pool, rng=rng)

@@ -1,15 +1,11 @@
 """The second stage as steps measure it: the first stage's candidates, reranked by a model that scores no pair twice."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from rerank.config import CrossEncoderConfig
 from rerank.corrected import products_of
-from rerank.final import FinalFusion
-from rerank.fusion import FloatVector
+from rerank.remembering import RememberingReranker
 from rerank.reranker import Reranker, open_reranker, rerank
 from retrieval.records import Candidate, Query, Run
 from retrieval.text import normalise_query
@@ -45,13 +41,15 @@ class Scorers:
     """Opened cross-encoders that score no pair twice, however often a system is measured."""
 
     def __init__(self) -> None:
-        self._opened: dict[Path, _Cached] = {}
+        self._opened: dict[Path, RememberingReranker] = {}
 
     def opened(self, bench: Bench, name: str) -> Reranker:
         """Return the artefact of that name, opened."""
         folder = bench.artefacts[name]
         if folder not in self._opened:
-            self._opened = {folder: _Cached(open_reranker(CrossEncoderConfig(model=str(folder)), bench.config.runtime))}
+            self._opened = {
+                folder: RememberingReranker(open_reranker(CrossEncoderConfig(model=str(folder)), bench.config.runtime))
+            }
         return self._opened[folder]
 
     def ranker(self, bench: Bench, name: str) -> Ranker:
@@ -67,27 +65,6 @@ class Scorers:
             return found
 
         return rank
-
-
-@dataclass(slots=True)
-class _Cached:
-    """A reranker with a memory of every pair."""
-
-    reranker: Reranker
-    known: dict[tuple[str, str], float] = field(default_factory=dict)
-
-    @property
-    def fusion(self) -> FinalFusion:
-        """Of the reranker behind it."""
-        return self.reranker.fusion
-
-    def score(self, query: str, texts: Sequence[str]) -> FloatVector:
-        """Return one score per text, float32 [n]."""
-        new = [text for text in dict.fromkeys(texts) if (query, text) not in self.known]
-        if new:
-            scores = self.reranker.score(query, new).tolist()
-            self.known |= {(query, text): score for text, score in zip(new, scores, strict=True)}
-        return np.array([self.known[query, text] for text in texts], dtype=np.float32)
 
 
 def _reranked(

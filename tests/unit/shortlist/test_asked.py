@@ -18,7 +18,7 @@ from shortlist.asked import (
 
 @pytest.mark.parametrize(("k", "depth"), [(1, None), (1, 1), (10, 100), (2**63 - 1, None)])
 def test_whole_numbers_from_one_are_taken(k, depth):
-    require_numbers(k, depth)
+    assert require_numbers(k, depth) is None
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_number_too_long_to_be_written_is_refused_in_words():
 
 @pytest.mark.parametrize("deadline_ms", [None, 0, 0.0, 1, 150.5, np.float64(3.0), 10**300])
 def test_deadlines_are_finite_and_not_negative(deadline_ms):
-    require_deadline(deadline_ms)
+    assert require_deadline(deadline_ms) is None
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_other_deadlines_are_refused(deadline_ms, error, message):
 
 @pytest.mark.parametrize("queries", [[], ["a"], ("a", "b"), [None]])
 def test_queries_come_as_a_sequence_whose_members_are_checked_later(queries):
-    require_queries(queries)
+    assert require_queries(queries) is None
 
 
 @pytest.mark.parametrize("queries", ["usb", b"usb", None, 5, {"a"}, {"a": 1}, iter("ab"), np.array(["a"])])
