@@ -15,9 +15,10 @@ from rerank.answer import Shown, answer_features
 from rerank.calibration import Calibration
 from rerank.reliability import Reliability
 from rerank.reranker import Ranked
+from retrieval.names import Brands
 
 CONFIDENCE_FILE = "confidence.json"
-FORMAT = 1
+FORMAT = 2
 
 MAX_BYTES = 1 << 20
 """Longest file that is read; the longest curve and both models take a twentieth of it."""
@@ -84,18 +85,19 @@ class Confidence:
         known = iter(self.calibration.apply(seen).tolist())
         return [replace(found, probability=next(known)) if "rerank" in found.stages else found for found in ranked]
 
-    def check(self, query: str, shown: Sequence[Shown]) -> AnswerCheck | None:
+    def check(self, query: str, shown: Sequence[Shown], brands: Brands) -> AnswerCheck | None:
         """Say whether an answer holds a good match; ``None`` when nothing was learned about that.
 
         Args:
             query: Normalised query.
             shown: Its first hits, best first; without any there is no match for certain.
+            brands: The makers that the catalogue knows.
         """
         if self.abstention is None:
             return None
         if not shown:
             return AnswerCheck(0.0, threshold=1.0)
-        features = answer_features(query, shown)
+        features = answer_features(query, shown, brands)
         model = self.abstention.model_for(features)
         return AnswerCheck(model.probability(features), model.threshold)
 

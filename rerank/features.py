@@ -24,9 +24,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from rerank.answer import CODE_LENGTH
 from rerank.fusion import Doubles, standardised
 from rerank.pairs import MAX_PRODUCT_CHARS
+from retrieval.names import codes
 from retrieval.quantities import quantities
 from retrieval.records import Candidate, Product
 from retrieval.words import WORDS_VERSION, words
@@ -119,12 +119,12 @@ def _coverage(asked: set[str], measured: set[tuple[str, str]], product: Product)
     if anywhere != asked:  # the longest text is read for what is missing elsewhere
         anywhere |= asked & set(words(description))
     every = " . ".join((*texts.values(), description)) if measured else ""
-    codes = {word for word in asked if len(word) >= CODE_LENGTH and any(sign.isdigit() for sign in word)}
+    named = codes(asked)
     count = max(1, len(asked))
     return {
         **{f"{name}_words": len(found) / count for name, found in held.items()},
         "words": len(anywhere) / count,
-        "codes": len(anywhere & codes) / len(codes) if codes else 1.0,
+        "codes": len(anywhere & named) / len(named) if named else 1.0,
         "quantities": len(measured & quantities(every)) / len(measured) if measured else 1.0,
         "query_words": float(len(asked)),
     }

@@ -5,12 +5,14 @@ Rows [0, n) are the version's, rows [n, n + m) the delta's.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
 from indexing.errors import InvalidQuery
 from indexing.types import BoolVector, IntVector
 from retrieval.filters import Condition, Filter, Filters, conjunctions
+from retrieval.names import Brands
 from retrieval.products import ProductTable
 from retrieval.records import Product
 
@@ -42,6 +44,11 @@ class LayeredProducts:
     def there(self) -> IntVector:
         """The rows whose products can be found, ascending, int64 [p]."""
         return np.concatenate((np.flatnonzero(~self._dead), np.arange(self._base.count, self.count)))
+
+    @cached_property
+    def brands(self) -> Brands:
+        """Makers of both; one whose last product is gone stays."""
+        return self._base.brands | self._delta.brands
 
     def __contains__(self, product_id: object) -> bool:
         """Say whether there is a product of this id."""

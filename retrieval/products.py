@@ -21,6 +21,7 @@ from indexing.storage import FileDigest
 from indexing.types import BoolVector, IntVector
 from retrieval.attribute_columns import AttributeColumn
 from retrieval.filters import NUMBER, TEXT, Column, Condition, Filter, Filters, conjunctions, kind_of, shown
+from retrieval.names import Brands
 from retrieval.predicates import Predicates
 from retrieval.product_file import CORE, EXTRA_TYPES, FORMAT, FORMAT_KEY, write_products
 from retrieval.records import Product
@@ -44,6 +45,10 @@ class Products(Protocol):
     @property
     def tie_rank(self) -> IntVector:
         """Orders rows as their product_ids sort, int64 [count]."""
+
+    @property
+    def brands(self) -> Brands:
+        """Their makers; one whose last product is gone may stay."""
 
     def __contains__(self, product_id: object) -> bool:
         """Say whether there is a product of this id."""
@@ -121,6 +126,11 @@ class ProductTable:
     def there(self) -> IntVector:
         """All rows: every product of a table can be found."""
         return np.arange(self.count, dtype=np.int64)
+
+    @cached_property
+    def brands(self) -> Brands:
+        """Their makers."""
+        return Brands.of(pc.unique(self.table["brand"].drop_null()).to_pylist())
 
     @cached_property
     def kinds(self) -> dict[str, str]:

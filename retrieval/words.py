@@ -61,6 +61,14 @@ def words(text: str) -> list[str]:
     return found
 
 
+def parts(text: str) -> list[str]:
+    """Return the words of ``text`` in reading order, each broken where letters meet digits and not kept whole.
+
+    ``KX-4410``, ``KX 4410`` and ``kx4410`` have the same parts.
+    """
+    return [_singular(part) for run in _runs().findall(_folded(text)) for part in _PARTS.findall(run)]
+
+
 def _folded(text: str) -> str:
     """Fold case and compatibility forms (full-width letters, ligatures, superscripts) away."""
     if text.isascii():

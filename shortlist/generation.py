@@ -269,14 +269,14 @@ class Generation:
         if self.confidence.abstention is None:
             return ranking
         start = time.perf_counter()
-        check = self.confidence.check(text, self.shown(ranking))
+        check = self.confidence.check(text, self.shown(ranking), self.products.brands)
         timings = {**ranking.timings_ms, "check": (time.perf_counter() - start) * 1000}
         return replace(ranking, timings_ms=timings, check=check)
 
     def shown(self, ranking: Ranking) -> list[Shown]:
         """Return the first hits as `rerank.answer` looks at them."""
-        first = ranking.ranked[:LOOKED_AT]
-        return [Shown(found.stages, self.template.render(self.products.get(found.row))) for found in first]
+        first = [(found.stages, self.products.get(found.row)) for found in ranking.ranked[:LOOKED_AT]]
+        return [Shown(stages, self.template.render(product), product.brand) for stages, product in first]
 
     def mix(self, text: str, candidates: Sequence[Candidate], second: Reranker) -> Mix:
         """Return a query's candidates, best first, as the final fusion of a second stage takes them up."""

@@ -25,6 +25,7 @@ from rerank.reliability import Reliability, reliability
 from rerank.reranker import Reranker, open_reranker
 from retrieval.config import RuntimeConfig
 from retrieval.filters import Filters
+from retrieval.names import Brands
 from retrieval.records import Product, Qrels, Query
 from retrieval.text import normalise_query
 from shortlist.bundle import open_bundle
@@ -83,6 +84,10 @@ class Catalogue(Protocol):
     @property
     def count(self) -> int:
         """Number of rows."""
+
+    @property
+    def brands(self) -> Brands:
+        """Their makers."""
 
     def __contains__(self, product_id: object) -> bool:
         """Say whether there is a product of this id."""
@@ -232,7 +237,7 @@ class _Found:
         has_match = whole and any(grades.get(product_id, 0) >= self.good for product_id in first)
         if not first or (whole and not has_match and not self.complete):
             return
-        features = answer_features(text, self.generation.shown(ranking))
+        features = answer_features(text, self.generation.shown(ranking), self.generation.products.brands)
         self.answers[reranking].append(AnswerExample(query_id, features, has_match))
 
 

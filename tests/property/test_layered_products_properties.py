@@ -73,6 +73,7 @@ def test_layers_answer_like_one_table(tmp_path_factory, base, gone, batches):
     folder = tmp_path_factory.mktemp("products")
     layers, now = layered(folder / "base", base, gone, batches)
     expected = fresh(folder / "fresh", list(now.values()))
+    assert expected.brands.asked(["acme"]) <= layers.brands.asked(["acme"])
     assert sorted(layers.product_id(row) for row in layers.there) == sorted(now)
     order = layers.there[np.argsort(layers.tie_rank[layers.there])]
     assert [layers.product_id(row) for row in order] == sorted(now)

@@ -183,4 +183,7 @@ class BenchAnswers:
 
     def shown(self, ranking: Ranking) -> list[Shown]:
         """Return the first hits as `rerank.answer` looks at them."""
-        return [Shown(hit.stages, self.bench.ground.texts[hit.product_id]) for hit in ranking.ranked[:LOOKED_AT]]
+        texts, by_id = self.bench.ground.texts, self.bench.by_id
+        return [
+            Shown(hit.stages, texts[hit.product_id], by_id[hit.product_id].brand) for hit in ranking.ranked[:LOOKED_AT]
+        ]

@@ -8,7 +8,9 @@ import pytest
 from indexing.errors import SourceDataError
 from rerank.abstention import Abstention, AnswerExample, AnswerModel, area_under_curve, fit_answers
 from rerank.answer import FIRST_STAGE, RERANKED, Shown, answer_features
+from retrieval.names import Brands
 
+NONE = Brands(())
 MODEL = AnswerModel(("dense_best", "words_any"), (0.5, 0.5), (0.1, 0.25), (2.0, 1.0), 0.0, 0.4)
 
 
@@ -24,18 +26,21 @@ def answers(count, *, apart, seed=0, per_query=1, names=("dense_best",)):
 
 def test_the_features_of_an_answer_worked_by_hand():
     shown = [
-        Shown({"dense": 0.7, "lexical": 3.0, "rerank": 2.0}, "Red kettle KX-4410, 1 l"),
-        Shown({"lexical": 2.0, "rerank": 0.0}, "Blue kettles"),
-        Shown({"dense": 0.5, "rerank": -2.0}, "Toaster"),
+        Shown({"dense": 0.7, "lexical": 3.0, "rerank": 2.0}, "Red kettle KX-4410, 1 l", "Orlanth"),
+        Shown({"lexical": 2.0, "rerank": 0.0}, "Blue kettles of Old Mill"),
+        Shown({"dense": 0.5, "rerank": -2.0}, "Toaster", "Old Mill"),
     ]
-    found = answer_features("black kettle kx4410 of 1 l", shown)
-    # words: black, kettle, kx4410 (and its parts kx, 4410), of, 1, l; the first hit holds kettle, kx, 4410, 1, l
+    found = answer_features("old mill kettle kx4410 of 1 l", shown, Brands.of(["Orlanth", "Old Mill", "Old"]))
+    # words: old, mill, kettle, kx4410 (and its parts kx, 4410), of, 1, l; the first hit holds kettle, kx, 4410, 1, l
     assert found == {
         "dense_best": 0.7,
         "dense_mean": pytest.approx((0.7 + 0.5 + 0.5) / 3),
-        "words_best": 5 / 8,
-        "words_any": 5 / 8,
-        "codes_any": 1 / 2,
+        "words_best": 5 / 9,
+        "words_any": 8 / 9,
+        "brand_best": 1.0,
+        "brand_first": 0.0,
+        "codes_best": 1.0,
+        "codes_first": 1.0,
         "rerank_best": 2.0,
         "rerank_mean": 0.0,
         "rerank_gap": pytest.approx(2 / np.std([2, 0, -2])),
@@ -45,14 +50,21 @@ def test_the_features_of_an_answer_worked_by_hand():
 
 def test_features_look_at_ten_hits_and_at_the_cross_encoder_only_where_it_saw_all_of_them():
     seen, unseen = Shown({"dense": 0.1, "rerank": 1.0}, "x"), Shown({"dense": 0.1}, "y")
-    assert answer_features("x y", [seen] * 10 + [unseen]) == answer_features("x y", [seen] * 10)
-    assert set(answer_features("x y", [seen, unseen])) == set(FIRST_STAGE)
+    assert answer_features("x y", [seen] * 10 + [unseen], NONE) == answer_features("x y", [seen] * 10, NONE)
+    assert set(answer_features("x y", [seen, unseen], NONE)) == set(FIRST_STAGE)
 
 
 def test_an_answer_without_hits_or_a_query_without_words_has_finite_features():
-    assert set(answer_features("kettle", []).values()) == {0.0, 1.0}  # 1: it names no model number
-    assert answer_features("???", [Shown({"dense": 0.2}, "kettle")])["words_best"] == 0.0
-    assert answer_features("a", [Shown({"rerank": 1.0}, "a")] * 3)["rerank_gap"] == 0.0
+    assert set(answer_features("kettle", [], NONE).values()) == {0.0, 1.0}  # 1: it names no maker and no model number
+    assert set(answer_features("orlanth 4410", [], Brands.of(["Orlanth"])).values()) == {0.0}
+    assert answer_features("???", [Shown({"dense": 0.2}, "kettle")], NONE)["words_best"] == 0.0
+    assert answer_features("a", [Shown({"rerank": 1.0}, "a")] * 3, NONE)["rerank_gap"] == 0.0
+
+
+def test_a_maker_is_borne_by_the_text_or_the_field_and_not_across_both():
+    brands = Brands.of(["Old Mill"])
+    for text, brand, share in (("old mill", "", 1.0), ("kettle", "Old Mill", 1.0), ("old", "mill", 0.0)):
+        assert answer_features("old mill", [Shown({}, text, brand)], brands)["brand_first"] == share
 
 
 def test_a_model_s_probability_is_the_sigmoid_of_its_standardised_features():
@@ -125,7 +137,7 @@ def test_too_few_answers_on_either_side_are_refused_with_their_counts():
     [
         ({"features": ("dense_best", "dense_best")}, "distinct features"),
         ({"features": ("dense_best",)}, "one centre, spread and coefficient"),
-        ({"features": ("dense_best", "price")}, "unknown feature 'price'; known are codes_any, dense_best"),
+        ({"features": ("dense_best", "price")}, "unknown feature 'price'; known are brand_best, brand_first"),
         ({"spread": (0.1, 0.0)}, "every spread above 0"),
         ({"threshold": 1.5}, r"a threshold in \[0, 1\]"),
         ({"intercept": float("inf")}, "finite numbers"),

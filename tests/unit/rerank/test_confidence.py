@@ -11,7 +11,9 @@ from rerank.answer import Shown
 from rerank.calibration import Calibration
 from rerank.confidence import CONFIDENCE_FILE, Confidence, read_confidence, write_confidence
 from rerank.reranker import Ranked
+from retrieval.names import Brands
 
+NONE = Brands(())
 MODEL = AnswerModel(("words_best",), (0.5,), (0.25,), (2.0,), 0.0, 0.3)
 WHOLE = Confidence(
     Calibration("isotonic", 2, scores=(-1.0, 1.0), probabilities=(0.1, 0.9)),
@@ -30,7 +32,7 @@ def test_what_is_written_is_read_as_it_was(confidence, tmp_path):
 
 def test_a_folder_without_the_file_knows_nothing(tmp_path):
     assert read_confidence(tmp_path) == Confidence()
-    assert Confidence().check("kettle", [Shown({}, "kettle")]) is None
+    assert Confidence().check("kettle", [Shown({}, "kettle")], NONE) is None
 
 
 def changed(values, path, value):
@@ -65,10 +67,10 @@ def test_a_file_that_no_training_writes_is_refused_by_name(path, value, message,
         read_confidence(tmp_path)
 
 
-@pytest.mark.parametrize(("values", "shown"), [({"format": 2}, "2"), ({"format": True}, "True"), ([], r"\[\]")])
+@pytest.mark.parametrize(("values", "shown"), [({"format": 1}, "1"), ({"format": True}, "True"), ([], r"\[\]")])
 def test_another_format_is_refused(values, shown, tmp_path):
     (tmp_path / CONFIDENCE_FILE).write_text(json.dumps(values) + "\n")
-    with pytest.raises(ArtifactIncompatible, match=f"has format {shown}, this release reads 1"):
+    with pytest.raises(ArtifactIncompatible, match=f"has format {shown}, this release reads 2"):
         read_confidence(tmp_path)
 
 
@@ -94,8 +96,8 @@ def test_hits_that_the_cross_encoder_saw_get_probabilities_and_the_others_none()
 
 
 def test_an_answer_abstains_below_the_threshold_and_without_a_hit():
-    good = WHOLE.check("red kettle", [Shown({"dense": 0.9}, "red kettle")])
-    bad = WHOLE.check("red kettle", [Shown({"dense": 0.9}, "toaster")])
+    good = WHOLE.check("red kettle", [Shown({"dense": 0.9}, "red kettle")], NONE)
+    bad = WHOLE.check("red kettle", [Shown({"dense": 0.9}, "toaster")], NONE)
     assert (good.abstained, bad.abstained) == (False, True)
     assert good.probability == pytest.approx(1 - bad.probability)
-    assert WHOLE.check("red kettle", []).abstained
+    assert WHOLE.check("red kettle", [], NONE).abstained

@@ -66,6 +66,13 @@ def test_a_row_is_found_by_its_product_id(path):
     assert "07" not in table
 
 
+def test_the_makers_of_a_table_are_those_of_its_column(path):
+    values = ["Orlanth", "", "Old Mill", "Orlanth"]
+    brands = stored(path, *(Product(str(n), "thing", brand=brand) for n, brand in enumerate(values))).brands
+    assert len(brands) == 2
+    assert brands.asked(["old", "mill"]) == {("old", "mill")}
+
+
 def test_an_unknown_product_id_is_refused(path):
     with pytest.raises(InvalidQuery, match="there is no product '8' among the 1 of this index"):
         stored(path, Product("7", "a")).row_of("8")

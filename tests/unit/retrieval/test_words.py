@@ -2,7 +2,7 @@
 
 import pytest
 
-from retrieval.words import WORDS_VERSION, words
+from retrieval.words import WORDS_VERSION, parts, words
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,15 @@ from retrieval.words import WORDS_VERSION, words
 )
 def test_latin_runs_are_kept_whole_and_followed_by_their_parts(text, expected):
     assert words(text) == expected
+
+
+def test_parts_are_the_same_however_a_model_number_is_joined():
+    assert (
+        parts("Kettles KX-4410b")
+        == parts("kettle kx4410B")
+        == parts("kettle KX 4410 b")
+        == ["kettle", "kx", "4410", "b"]
+    )
 
 
 @pytest.mark.parametrize(

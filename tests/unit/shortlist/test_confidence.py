@@ -77,9 +77,9 @@ def test_every_query_is_asked_with_its_products_and_without_the_good_and_without
 def test_what_is_taken_out_of_the_shop_is_all_that_is_good_and_then_all_that_is_graded(shop, monkeypatch):
     shown = []
 
-    def spy(query, hits):
+    def spy(query, hits, brands):
         shown.append((query, [hit.text for hit in hits]))
-        return answer_features(query, hits)
+        return answer_features(query, hits, brands)
 
     monkeypatch.setattr("shortlist.jobs.confidence.answer_features", spy)
     query = QUERIES[0]  # red mouse; its own grade is the least that is good, and a colour beside it has none
@@ -97,9 +97,9 @@ def test_what_is_taken_out_of_the_shop_is_all_that_is_good_and_then_all_that_is_
 def test_where_products_have_categories_those_of_the_good_ones_are_taken_out_too(make_generation, monkeypatch):
     shown = []
 
-    def spy(query, hits):
+    def spy(query, hits, brands):
         shown.append([hit.text for hit in hits])
-        return answer_features(query, hits)
+        return answer_features(query, hits, brands)
 
     monkeypatch.setattr("shortlist.jobs.confidence.answer_features", spy)
     kinds = [replace(product, category="" if "sofa" in product.title else product.title.split()[1]) for product in SHOP]
