@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexing.errors import SourceDataError
-from rerank.answer import FIRST_STAGE, RERANKED
+from rerank.answer import EARLIER, FIRST_STAGE, RERANKED
 from rerank.folds import folds
 from rerank.logistic import Line, Values, fit_line, sigmoid
 
@@ -26,7 +26,7 @@ RIDGE = 1.0
 MINIMUM_QUERIES = 20
 """Fewer, on either side, cannot state a precision: one answer wrongly withheld is 5 % of them."""
 
-FEATURES = frozenset({*FIRST_STAGE, *RERANKED})
+FEATURES = frozenset({*FIRST_STAGE, *RERANKED, *EARLIER})
 
 _Flags = npt.NDArray[np.bool_]
 

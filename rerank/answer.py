@@ -25,6 +25,9 @@ FIRST_STAGE = (
 )
 """Features of every answer; those of an answer that was reranked have `RERANKED` too."""
 
+EARLIER = ("codes_any",)
+"""Features that models learned before makers were looked at; computed for the bundles that have them."""
+
 RERANKED = ("rerank_best", "rerank_mean", "rerank_gap")
 
 
@@ -47,7 +50,7 @@ class Shown:
 
 
 def answer_features(query: str, shown: Sequence[Shown], brands: Brands) -> dict[str, float]:
-    """Return the features of an answer by name: those of `FIRST_STAGE`, and of `RERANKED` where it was reranked.
+    """Return the features of an answer by name: those of `FIRST_STAGE` and `EARLIER`, and `RERANKED` where it was.
 
     =====================  ============================================================================================
     ``dense_best, _mean``  highest and mean cosine; a hit that was found by its words alone counts as the lowest cosine
@@ -56,6 +59,7 @@ def answer_features(query: str, shown: Sequence[Shown], brands: Brands) -> dict[
     ``brand_best``         largest share of the makers asked for that one hit bears; 1 when the query names none
     ``brand_first``        the same of the first hit
     ``codes_best, _first`` the same two of model numbers
+    ``codes_any``          share of the words that may be model numbers which some hit holds; 1 when there are none
     ``rerank_best, _mean`` highest and mean score of the cross-encoder
     ``rerank_gap``         how far the highest lies above the mean, in standard deviations; 0 when all are alike
     =====================  ============================================================================================
@@ -74,6 +78,7 @@ def answer_features(query: str, shown: Sequence[Shown], brands: Brands) -> dict[
     texts = [words(hit.text) for hit in first]
     held = [asked & set(text) for text in texts]
     anywhere: set[str] = set().union(*held)
+    numbers = codes(asked)
     dense = _filled([hit.stages.get("dense") for hit in first])
     found = {
         "dense_best": float(dense.max()),
@@ -81,7 +86,8 @@ def answer_features(query: str, shown: Sequence[Shown], brands: Brands) -> dict[
         "words_best": max(map(len, held), default=0) / max(1, len(asked)),
         "words_any": len(anywhere) / max(1, len(asked)),
         **_names("brand", brands.asked(in_order), lambda: list(map(_with_brand, texts, first)), bears),
-        **_names("codes", codes(asked), lambda: [parts(hit.text) for hit in first], bears_code),
+        "codes_any": len(anywhere & numbers) / len(numbers) if numbers else 1.0,
+        **_names("codes", numbers, lambda: [parts(hit.text) for hit in first], bears_code),
     }
     if first and all("rerank" in hit.stages for hit in first):
         scores = np.array([hit.stages["rerank"] for hit in first], np.float64)

@@ -18,7 +18,7 @@ from rerank.reranker import Ranked
 from retrieval.names import Brands
 
 CONFIDENCE_FILE = "confidence.json"
-FORMAT = 2
+FORMAT = 1
 
 MAX_BYTES = 1 << 20
 """Longest file that is read; the longest curve and both models take a twentieth of it."""

@@ -7,7 +7,7 @@ import pytest
 
 from indexing.errors import SourceDataError
 from rerank.abstention import Abstention, AnswerExample, AnswerModel, area_under_curve, fit_answers
-from rerank.answer import FIRST_STAGE, RERANKED, Shown, answer_features
+from rerank.answer import EARLIER, FIRST_STAGE, RERANKED, Shown, answer_features
 from retrieval.names import Brands
 
 NONE = Brands(())
@@ -41,17 +41,18 @@ def test_the_features_of_an_answer_worked_by_hand():
         "brand_first": 0.0,
         "codes_best": 1.0,
         "codes_first": 1.0,
+        "codes_any": 1 / 2,
         "rerank_best": 2.0,
         "rerank_mean": 0.0,
         "rerank_gap": pytest.approx(2 / np.std([2, 0, -2])),
     }
-    assert set(found) == {*FIRST_STAGE, *RERANKED}
+    assert set(found) == {*FIRST_STAGE, *RERANKED, *EARLIER}
 
 
 def test_features_look_at_ten_hits_and_at_the_cross_encoder_only_where_it_saw_all_of_them():
     seen, unseen = Shown({"dense": 0.1, "rerank": 1.0}, "x"), Shown({"dense": 0.1}, "y")
     assert answer_features("x y", [seen] * 10 + [unseen], NONE) == answer_features("x y", [seen] * 10, NONE)
-    assert set(answer_features("x y", [seen, unseen], NONE)) == set(FIRST_STAGE)
+    assert set(answer_features("x y", [seen, unseen], NONE)) == {*FIRST_STAGE, *EARLIER}
 
 
 def test_an_answer_without_hits_or_a_query_without_words_has_finite_features():
@@ -137,7 +138,10 @@ def test_too_few_answers_on_either_side_are_refused_with_their_counts():
     [
         ({"features": ("dense_best", "dense_best")}, "distinct features"),
         ({"features": ("dense_best",)}, "one centre, spread and coefficient"),
-        ({"features": ("dense_best", "price")}, "unknown feature 'price'; known are brand_best, brand_first"),
+        (
+            {"features": ("dense_best", "price")},
+            "unknown feature 'price'; known are brand_best, brand_first, codes_any",
+        ),
         ({"spread": (0.1, 0.0)}, "every spread above 0"),
         ({"threshold": 1.5}, r"a threshold in \[0, 1\]"),
         ({"intercept": float("inf")}, "finite numbers"),

@@ -67,10 +67,10 @@ def test_a_file_that_no_training_writes_is_refused_by_name(path, value, message,
         read_confidence(tmp_path)
 
 
-@pytest.mark.parametrize(("values", "shown"), [({"format": 1}, "1"), ({"format": True}, "True"), ([], r"\[\]")])
+@pytest.mark.parametrize(("values", "shown"), [({"format": 2}, "2"), ({"format": True}, "True"), ([], r"\[\]")])
 def test_another_format_is_refused(values, shown, tmp_path):
     (tmp_path / CONFIDENCE_FILE).write_text(json.dumps(values) + "\n")
-    with pytest.raises(ArtifactIncompatible, match=f"has format {shown}, this release reads 2"):
+    with pytest.raises(ArtifactIncompatible, match=f"has format {shown}, this release reads 1"):
         read_confidence(tmp_path)
 
 
