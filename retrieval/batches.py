@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from indexing.types import IntVector
+from retrieval.tokens import unknown_token
 
 TokenRow = npt.NDArray[np.int32]
 """Token numbers of one text, int32 [t], special tokens included."""
@@ -39,8 +40,14 @@ class RoleTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
         self._prompt = prompt
+        self._unknown = unknown_token(self._tokenizer)
         start = self._tokenizer.encode(prompt)
         self.prompt_tokens = len(start.ids) - int(bool(start.special_tokens_mask) and start.special_tokens_mask[-1])
+
+    def has_word(self, word: str) -> bool:
+        """Whether a word is one token by itself, and not the unknown one."""
+        found = self._tokenizer.encode(word, add_special_tokens=False)
+        return len(found.ids) == 1 and found.ids[0] != self._unknown
 
     def rows(self, texts: Sequence[str]) -> list[TokenRow]:
         """Return the tokens of every text, prompt in front, cut at the longest length.

@@ -225,10 +225,18 @@ class EncoderConfig:
 
 @dataclass(kw_only=True, slots=True)
 class LexicalConfig:
-    """BM25 over word tokens (Robertson's k1 and b; Lucene's idf, which is never negative)."""
+    """BM25 over word tokens (Robertson's k1 and b; Lucene's idf, which is never negative).
+
+    Attributes:
+        k1: How slowly a word that is repeated stops to count more.
+        b: How far a longer text counts less, from 0 to 1.
+        spelling: Whether a word of a query that neither the catalogue nor the encoder knows is written as the
+            catalogue's nearest word before anything is searched (`retrieval.spelling`).
+    """
 
     k1: float = 1.2
     b: float = 0.75
+    spelling: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""

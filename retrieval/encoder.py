@@ -140,6 +140,10 @@ class DualEncoder:
         """
         return self._encode(self.product_tokenizer, texts, progress, under_way)
 
+    def knows(self, word: str) -> bool:
+        """Whether a word of a query is one token of the vocabulary, and not read in pieces."""
+        return self.query_tokenizer.has_word(word)
+
     def read_chars(self, text: str) -> int:
         """Return how many characters of a product text the network reads before it is cut."""
         return self.product_tokenizer.read_chars(text)

@@ -8,13 +8,14 @@ changes a little with every product, and none is stale.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from indexing.types import BoolVector
-from retrieval.lexical import Bm25, LexicalIndex, mean_length
+from retrieval.lexical import Bm25, LexicalIndex, by_length, mean_length
 from retrieval.postings import IntArray
 from retrieval.words import words
 
@@ -97,7 +98,7 @@ class LayeredLexicalIndex(Bm25):
         """
         super().__init__(base.config)
         self._base, self._dead, self._delta = base.postings, dead, delta
-        self._base_rows = base.count
+        self._base_rows, self._base_spellings = base.count, base.spellings
         dead_rows = np.flatnonzero(dead)
         self._any_dead = bool(dead_rows.size)
         self._products = base.count - len(dead_rows) + len(delta.lengths)
@@ -113,6 +114,20 @@ class LayeredLexicalIndex(Bm25):
     def products(self) -> int:
         """Number of products that are there."""
         return self._products
+
+    def holders(self, word: str) -> IntArray:
+        """Return the rows that hold a word, rising; empty when none does."""
+        rows = self._base.of(word)[0]
+        alive = rows[~self._dead.take(rows)] if self._any_dead else rows
+        return np.concatenate((alive, self._delta.of(word)[0] + np.int32(self._base_rows)))
+
+    def spellings(self, letters: int) -> Sequence[Sequence[str]]:
+        """Return the words of so many letters and no digit that some row holds or held: the version's, the delta's."""
+        return (*self._base_spellings(letters), self._newer.get(letters, ()))
+
+    @cached_property
+    def _newer(self) -> dict[int, list[str]]:
+        return by_length(self._delta.numbers)
 
     def _matches(self, word: str) -> tuple[IntArray, IntArray, npt.NDArray[np.float64]]:
         rows, frequencies = self._base.of(word)

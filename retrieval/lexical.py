@@ -14,8 +14,9 @@ would be twenty lines of arithmetic, so it is the oracle of the tests and not a 
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -67,6 +68,14 @@ class Bm25(ABC):
     @abstractmethod
     def products(self) -> int:
         """Number of products n that document frequencies and the mean length are taken over."""
+
+    @abstractmethod
+    def holders(self, word: str) -> IntVector | IntArray:
+        """Return the rows that hold a word, rising; empty when none does."""
+
+    @abstractmethod
+    def spellings(self, letters: int) -> Sequence[Sequence[str]]:
+        """Return the words of so many letters and no digit that some row holds or held, in one or more lists."""
 
     @abstractmethod
     def _matches(self, word: str) -> tuple[IntVector | IntArray, IntArray, npt.NDArray[np.float64]]:
@@ -190,6 +199,18 @@ class LexicalIndex(Bm25):
         """The same number n."""
         return self.count
 
+    def holders(self, word: str) -> IntArray:
+        """Return the rows that hold a word, rising; empty when none does."""
+        return self.postings.of(word)[0]
+
+    def spellings(self, letters: int) -> Sequence[Sequence[str]]:
+        """Return the words of so many letters and no digit."""
+        return (self._by_length.get(letters, ()),)
+
+    @cached_property
+    def _by_length(self) -> dict[int, list[str]]:
+        return by_length(self.postings.vocabulary)
+
     def _matches(self, word: str) -> tuple[IntArray, IntArray, npt.NDArray[np.float64]]:
         rows, frequencies = self.postings.of(word)
         return rows, frequencies, self._row_norms.take(rows)
@@ -228,6 +249,15 @@ class LexicalIndex(Bm25):
         except (TypeError, KeyError, ValueError) as error:
             raise ArtifactCorrupt(f"expected the numbers k1 and b in {path}, found {constants}: {error!r}") from error
         return cls(Postings.open(folder), config)
+
+
+def by_length(vocabulary: Iterable[str]) -> dict[int, list[str]]:
+    """Return the words that are all letters, by how many."""
+    found: dict[int, list[str]] = {}
+    for word in vocabulary:
+        if word.isalpha():
+            found.setdefault(len(word), []).append(word)
+    return found
 
 
 def mean_length(total: int, products: int) -> float:

@@ -98,7 +98,7 @@ class SearchResult:
     """An answer, all of it from one generation.
 
     Attributes:
-        query: The query as it was searched (normalised).
+        query: The query as it was searched: normalised, and corrected where the bundle corrects (``lexical.spelling``).
         hits: Best first; fewer than ``k`` when fewer products are eligible.
         generation: Name of the bundle version that answered.
         timings_ms: Milliseconds per stage and ``total``.
@@ -108,6 +108,7 @@ class SearchResult:
             asked for. Never without a threshold learned on held-out queries.
         match_probability: That a good match is among the first hits; ``None`` where nothing was learned about it.
         reranked: How many candidates the cross-encoder scored, and how many it was to score; (0, 0) without one.
+        respelt: Whether words of the query were corrected; ``search(..., spelling=False)`` searches for what was typed.
         cached: Whether it was given before and is given again; ``timings_ms`` are those of looking it up.
     """
 
@@ -120,6 +121,7 @@ class SearchResult:
     abstained: bool = False
     match_probability: float | None = None
     reranked: tuple[int, int] = (0, 0)
+    respelt: bool = False
     cached: bool = False
 
 

@@ -77,7 +77,7 @@ class TokenCounter:
         self.prompt = prompt
         self.max_tokens = max_tokens or _own_limit(folder)
         self._tokenizer = _open(folder / "tokenizer.json")
-        self._unknown_id = _unknown_id(self._tokenizer)
+        self._unknown_id = unknown_token(self._tokenizer)
 
     def lengths(self, texts: Iterable[str]) -> list[int]:
         """Return the number of tokens of every text, whole, special tokens and prompt included, in order."""
@@ -147,7 +147,8 @@ def _open(path: Path) -> "Tokenizer":
     return tokenizer
 
 
-def _unknown_id(tokenizer: "Tokenizer") -> int | None:
+def unknown_token(tokenizer: "Tokenizer") -> int | None:
+    """Return the number of the token that stands for what a tokenizer does not know; ``None`` where it has none."""
     model = json.loads(tokenizer.to_str())["model"]
     if model.get("unk_id") is not None:  # Unigram
         return int(model["unk_id"])

@@ -19,7 +19,8 @@ class Asked:
     """What shapes an answer, the generation aside.
 
     Attributes:
-        text: Normalised query.
+        text: The query as it is searched.
+        respelt: Whether words of it were corrected.
         k: Hits wanted.
         depth: Candidates for the reranker.
         filters: As given.
@@ -27,6 +28,7 @@ class Asked:
     """
 
     text: str
+    respelt: bool
     k: int
     depth: int
     filters: Filters | None
@@ -41,11 +43,21 @@ def require_shape(generation: Generation, k: int, depth: int | None, *, rerank: 
 
 
 def as_asked(
-    generation: Generation, query: str, k: int, depth: int | None, filters: Filters | None, *, rerank: bool
+    generation: Generation,
+    query: str,
+    k: int,
+    depth: int | None,
+    filters: Filters | None,
+    *,
+    rerank: bool,
+    spelling: bool,
 ) -> Asked:
     """Check what was asked, the filters aside, and return it as it will be searched."""
     require_shape(generation, k, depth, rerank=rerank)
-    return Asked(normalise_query(query), k, depth_of(k, depth), filters, rerank)
+    require_switch("spelling", spelling)
+    typed = normalise_query(query)
+    text = generation.reading(typed, spelling=spelling)
+    return Asked(text, text != typed, k, depth_of(k, depth), filters, rerank)
 
 
 def rank(
@@ -67,7 +79,7 @@ def rank(
 
 
 def answer(
-    generation: Generation, text: str, ranking: Ranking, k: int, start: float, *, share: int = 1
+    generation: Generation, text: str, ranking: Ranking, k: int, start: float, *, share: int = 1, respelt: bool = False
 ) -> SearchResult:
     """Look up the products of the best ``k``, in the generation that ranked them; ``share`` queries took the time."""
     hits = tuple(
@@ -83,6 +95,7 @@ def answer(
     )
     return SearchResult(
         query=text,
+        respelt=respelt,
         hits=hits,
         generation=generation.name,
         timings_ms=ranking.timings_ms | {"total": (time.perf_counter() - start) * 1000 / share},

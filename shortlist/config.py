@@ -145,6 +145,7 @@ class SearchConfig:
         k: Hits returned.
         depth: Candidates handed to the reranker; 0 means max(100, k).
         rerank: Run the reranker when the bundle has one.
+        spelling: Correct words that nobody knows when the bundle was built to.
         deadline_ms: Skip the reranker when it would end later than this; 0 means no deadline.
     """
 
@@ -152,6 +153,7 @@ class SearchConfig:
     k: int = 10
     depth: int = 0
     rerank: bool = True
+    spelling: bool = True
     deadline_ms: float = 0.0
 
     def __post_init__(self) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 from indexing.forks import is_inherited
 from rerank.reranker import PassThrough, Ranked
 from retrieval.records import Product, SearchResult
-from retrieval.text import normalise_query
 from shortlist.answering import answer, as_asked, deadline_after, depth_of, rank, require_shape
 from shortlist.asked import (
     panics_refused,
@@ -168,6 +167,7 @@ class SearchEngine(Serving):
         depth: int | None = None,
         filters: Filters | None = None,
         rerank: bool = True,
+        spelling: bool = True,
         deadline_ms: float | None = None,
     ) -> SearchResult:
         """Answer one query.
@@ -179,6 +179,8 @@ class SearchEngine(Serving):
             filters: Conditions that every hit fulfils, e.g. ``[("price", "<", 50.0), ("attributes.colour", "==",
                 "black")]``; a product without the value fulfils none.
             rerank: Run the reranker when the bundle has one.
+            spelling: Correct words that neither the catalogue nor the encoder knows, when the bundle was built with
+                ``lexical.spelling=true``; ``query`` and ``respelt`` of the answer say what was searched.
             deadline_ms: Milliseconds after the call by which the answer should be there. The reranker scores
                 candidates in the first stage's order while there is time; what it did not get to follows in that order,
                 and ``degraded`` says so. 0 skips it for certain.
@@ -195,13 +197,13 @@ class SearchEngine(Serving):
         start = time.perf_counter()
         generation = self._generation
         require_deadline(deadline_ms)
-        asked = as_asked(generation, query, k, depth, filters, rerank=rerank)
+        asked = as_asked(generation, query, k, depth, filters, rerank=rerank, spelling=spelling)
         key = self._answers.key(generation, asked) if deadline_ms != 0 else None
         if (known := self._answers.get(key, start)) is not None:
             return known
         generation = self._watched(generation)
         ranking = rank(generation, [asked.text], asked, deadline=deadline_after(start, deadline_ms))[0]
-        found = answer(generation, asked.text, ranking, k, start)
+        found = answer(generation, asked.text, ranking, k, start, respelt=asked.respelt)
         if not ranking.settled:
             self._answers.put(key, found)
         return found
@@ -214,6 +216,7 @@ class SearchEngine(Serving):
         depth: int | None = None,
         filters: Filters | None = None,
         rerank: bool = True,
+        spelling: bool = True,
     ) -> list[SearchResult]:
         """Answer several queries as one batch, in their order.
 
@@ -231,7 +234,7 @@ class SearchEngine(Serving):
             require_shape(generation, k, depth, rerank=rerank)
             generation.eligible(filters)
             return []
-        every = [as_asked(generation, query, k, depth, filters, rerank=rerank) for query in queries]
+        every = [as_asked(generation, query, k, depth, filters, rerank=rerank, spelling=spelling) for query in queries]
         keys = [self._answers.key(generation, asked) for asked in every]
         known = {place: found for place, key in enumerate(keys) if (found := self._answers.get(key)) is not None}
         missing = [place for place in range(len(every)) if place not in known]
@@ -241,7 +244,10 @@ class SearchEngine(Serving):
             generation = self._watched(generation)
             rankings = rank(generation, [every[place].text for place in missing], every[0])
             for place, ranking in zip(missing, rankings, strict=True):
-                known[place] = answer(generation, every[place].text, ranking, k, start, share=len(missing))
+                asked = every[place]
+                known[place] = answer(
+                    generation, asked.text, ranking, k, start, share=len(missing), respelt=asked.respelt
+                )
                 if keeping and not ranking.settled:
                     self._answers.put(keys[place], known[place])
         return [known[place] for place in range(len(every))]
@@ -296,6 +302,7 @@ class SearchEngine(Serving):
         depth: int | None = None,
         filters: Filters | None = None,
         rerank: bool = True,
+        spelling: bool = True,
         deadline_ms: float | None = None,
     ) -> "Explanation":
         """Say why a product is, or is not, in the answer that :meth:`search` gives to the same arguments.
@@ -309,6 +316,7 @@ class SearchEngine(Serving):
             depth: As for :meth:`search`.
             filters: As for :meth:`search`.
             rerank: As for :meth:`search`.
+            spelling: As for :meth:`search`.
             deadline_ms: As for :meth:`search`; what follows the ranking is not hurried by it.
 
         Returns:
@@ -324,10 +332,12 @@ class SearchEngine(Serving):
         generation = self._generation
         require_numbers(k, depth)
         require_switch("rerank", rerank)
+        require_switch("spelling", spelling)
         require_deadline(deadline_ms)
         require_product_id(product_id)
         deadline = deadline_after(start, deadline_ms)
-        question = Question(normalise_query(query), k, depth_of(k, depth), filters, rerank, deadline)
+        text = generation.reading(query, spelling=spelling)
+        question = Question(text, k, depth_of(k, depth), filters, rerank, deadline)
         with panics_refused():
             return explain(generation, question, product_id)
 
@@ -362,7 +372,7 @@ class SearchEngine(Serving):
         """
         start = time.perf_counter()
         generation = self._generation
-        text = normalise_query(query)
+        text = generation.reading(query)
         ranking = generation.rank(
             [text],
             recall_depth=run_depth,

@@ -23,7 +23,8 @@ from retrieval.products import Products
 from retrieval.query_lane import QueryLane
 from retrieval.records import Candidate
 from retrieval.retriever import Recall, Retriever
-from retrieval.text import TextTemplate
+from retrieval.spelling import Spelling
+from retrieval.text import TextTemplate, normalise_query
 from shortlist.bundle import Bundle
 from shortlist.living.state import Living
 
@@ -112,6 +113,7 @@ class Generation:
         living: What it takes to apply further records of the journal.
         student: Sees the candidates before the reranker, which then sees those that it passes on; ``None`` for none.
         confidence: What was learned of how far the reranker's scores and whole answers can be trusted.
+        spelling: Corrects queries by the words of the retriever's lexical index; ``None`` leaves them as they are.
         token: A number that no other generation of this process has, whatever its name.
     """
 
@@ -127,6 +129,7 @@ class Generation:
     living: Living
     student: Student | None = None
     confidence: Confidence = field(default_factory=Confidence)
+    spelling: Spelling | None = None
     token: int = field(init=False, default_factory=itertools.count(1).__next__)  # drawn anew by `replace`
 
     def observed(self, observe: Observe) -> Self:
@@ -153,6 +156,19 @@ class Generation:
         alive = np.zeros(self.products.count, dtype=np.bool_)
         alive[there] = True
         return alive
+
+    def reading(self, query: object, *, spelling: bool = True) -> str:
+        """Return a query as it is searched: normalised, and its unknown words as the catalogue writes them.
+
+        Args:
+            query: What the shopper typed.
+            spelling: Correct words, where the version was built to.
+
+        Raises:
+            InvalidQuery, QueryTooLong: As `retrieval.text.normalise_query`.
+        """
+        text = normalise_query(query)
+        return self.spelling.corrected(text) if spelling and self.spelling is not None else text
 
     def eligible(self, filters: Filters | None) -> BoolVector | None:
         """Say which rows the filters let through, bool [n]; ``None`` means all, since nothing was asked.

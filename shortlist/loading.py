@@ -22,6 +22,7 @@ from retrieval.fingerprint import Fingerprint, differences, text_fields, tower_f
 from retrieval.lanes.choice import choose_backend
 from retrieval.products import ProductTable
 from retrieval.runtime import choose_device, set_threads
+from retrieval.spelling import Spelling, Vocabulary
 from retrieval.text import TextTemplate
 from shortlist.bundle import Bundle
 from shortlist.canary import Canary, check_first_stage, check_reranker, check_tower, read_canary
@@ -78,7 +79,7 @@ def load_generation(
     text = thaw("text", manifest.text, TextConfig)
     fusion = thaw("fusion", manifest.fusion, FusionConfig)
     thaw("index", dict(manifest.index["config"]), IndexConfig)
-    thaw("lexical", manifest.lexical, LexicalConfig)
+    lexical = thaw("lexical", manifest.lexical, LexicalConfig)
     canary = read_canary(bundle.folder / CANARY_FILE)
     with Probe(bundle, needed=probing) as probe:
         tower = _tower(bundle, text, runtime, encoder, canary, beside)  # while the child is at work
@@ -112,7 +113,13 @@ def load_generation(
         student=student,
         living=Living.over(manifest, stage, template, store=store, encode=_product_tower(bundle, tower, runtime)),
         confidence=read_confidence(bundle.folder / "reranker"),
+        spelling=Spelling(stage.lexical, _vocabulary(tower)) if lexical.spelling else None,
     )
+
+
+def _vocabulary(tower: QueryTower | None) -> Callable[[str], bool]:
+    """Return what says whether the query tower knows a word; it knows none."""
+    return tower.knows if isinstance(tower, Vocabulary) else lambda _: False
 
 
 def settled(manifest: Manifest, runtime: RuntimeConfig) -> RuntimeConfig:

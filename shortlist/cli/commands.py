@@ -129,6 +129,7 @@ def _asked(options: argparse.Namespace) -> tuple["SearchEngine", dict[str, Any]]
         "depth": config.depth or None,
         "filters": filters or None,
         "rerank": config.rerank,
+        "spelling": config.spelling,
         "deadline_ms": config.deadline_ms or None,
     }
     return engine, asked

@@ -36,7 +36,8 @@ def build_text(report: "BuildReport") -> str:
 
 def hits_text(result: "SearchResult") -> str:
     """Return what ``search`` prints."""
-    lines = [f"{result.query!r} in {result.generation}"]
+    corrected = " (corrected; spelling=false searches for what was typed)" if result.respelt else ""
+    lines = [f"{result.query!r}{corrected} in {result.generation}"]
     if result.abstained:
         lines.append(f"  no good match (probability {result.match_probability:.0%}); the nearest are:")
     for hit in result.hits:

@@ -22,7 +22,6 @@ from rerank.reranker import Reranker, open_reranker
 from retrieval.folder import require_empty
 from retrieval.metrics import has_gain
 from retrieval.records import Qrels, Query
-from retrieval.text import normalise_query
 from shortlist.building.copying import copy_folder
 from shortlist.bundle import open_bundle
 from shortlist.generation import Generation
@@ -122,7 +121,7 @@ def _scored(
             advance(1)
             if not has_gain(grades[query.query_id]):
                 continue
-            text = normalise_query(query.text)
+            text = generation.reading(query.text)
             recall = generation.retriever.retrieve([text], depth=depth)[0]
             found.append(
                 HeldOutQuery(

@@ -27,7 +27,6 @@ from retrieval.config import RuntimeConfig
 from retrieval.filters import Filters
 from retrieval.names import Brands
 from retrieval.records import Product, Qrels, Query
-from retrieval.text import normalise_query
 from shortlist.bundle import open_bundle
 from shortlist.generation import Ranking
 from shortlist.living.changing import up_to_date
@@ -113,6 +112,9 @@ class Answering(Protocol):
     def products(self) -> Catalogue:
         """The products that are ranked."""
 
+    def reading(self, query: object) -> str:
+        """Return a query as it is searched."""
+
     def rank(
         self,
         texts: Sequence[str],
@@ -192,7 +194,7 @@ class _Found:
 
     def ask(self, query: Query, grades: Mapping[str, int]) -> None:
         """Ask a query with all products, and in every way in which the shop might not have what it asks for."""
-        text = normalise_query(query.text)
+        text = self.generation.reading(query.text)
         for eligible in (None, *self._absences(grades)):
             for reranking in (True, False):
                 if reranking and not self.generation.reranker.fusion.asks:

@@ -12,7 +12,9 @@ from indexing.types import FloatMatrix, FloatVector
 from indexing.vectors import check_vectors
 from retrieval.delta_products import checked, fitted
 from retrieval.fingerprint import Fingerprint
+from retrieval.lexical import Bm25
 from retrieval.records import Product
+from retrieval.spelling import Spelling
 from shortlist.bundle import VERSIONS, live_version, read_manifest
 from shortlist.generation import Generation
 from shortlist.living.journal import Journal, Position, Record
@@ -242,11 +244,17 @@ def _assembled(generation: Generation, layers: Layers, position: Position) -> Ge
     manifest = generation.bundle.manifest
     since = f"+{position.seq}" if position.seq > manifest.journal_seq else ""
     products = layers.products()
+    retriever = layers.retriever(generation.retriever, products)
     return replace(
         generation,
         name=manifest.version + since,
         products=products,
         vectors=layers.vectors(),
-        retriever=layers.retriever(generation.retriever, products),
+        retriever=retriever,
+        spelling=_over(generation.spelling, retriever.lexical),
         living=replace(generation.living, layers=layers, position=position),
     )
+
+
+def _over(spelling: Spelling | None, lexical: Bm25 | None) -> Spelling | None:
+    return spelling if spelling is None or lexical is None else spelling.over(lexical)

@@ -88,7 +88,7 @@ def open_bench(config: EvaluateConfig, bundle: Bundle, query_texts: Mapping[str,
         generation=generation,
         tower=generation.tower,
         own=MeasuredIndex(dense, own=True, build_s=float(bundle.manifest.created["seconds"]["index"])),
-        texts=texts,
+        texts={query_id: generation.reading(text) for query_id, text in texts.items()},
         machine=describe_machine(device=choose_device(config.runtime), threads=threads),
         control=control_task(),
     )

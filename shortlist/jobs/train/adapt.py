@@ -10,7 +10,6 @@ from retrieval.contrastive import train_retriever
 from retrieval.records import Judgment, Query
 from retrieval.renderings import renderings
 from retrieval.synthetic import FactIndex, SyntheticQuery, TemplateMask, find_synonyms, synthesise
-from retrieval.text import normalise_query
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.curves import curves, draw
 from shortlist.jobs.train.steps import Made, Ranker
@@ -80,7 +79,7 @@ def round_trip(bench: Bench, made: Sequence[SyntheticQuery], *, depth: int) -> l
     kept: list[SyntheticQuery] = []
     for start in range(0, len(made), AT_ONCE):
         some = made[start : start + AT_ONCE]
-        found = bench.ranked("hybrid", [normalise_query(one.text) for one in some], depth)
+        found = bench.ranked("hybrid", [bench.asked(one.text) for one in some], depth)
         for one, (rows, _) in zip(some, found, strict=True):
             if one.product_id in {bench.product_ids[row] for row in rows}:
                 kept.append(one)

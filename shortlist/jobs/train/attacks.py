@@ -10,7 +10,7 @@ from indexing.exact import best_first
 from retrieval.attacks import brand_swapped, misspelt, other_units, stuffed
 from retrieval.metrics import has_gain
 from retrieval.records import Product, Query
-from retrieval.text import TextTemplate, normalise_query
+from retrieval.text import TextTemplate
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.ground import SCORED
 from shortlist.jobs.train.measure import DEPTH, PRIMARY, Measured, measure, recall_grade
@@ -153,7 +153,7 @@ def _good(bench: Bench, query: Query) -> list[str]:
 def _intruders(bench: Bench, queries: Sequence[Query], attackers: Sequence[Product]) -> dict[str, float]:
     template = TextTemplate(bench.config.text)
     vectors = bench.tower().encode_products([template.render(product) for product in attackers])
-    asked = bench.tower().encode_queries([normalise_query(query.text) for query in queries])
+    asked = bench.tower().encode_queries([bench.asked(query.text) for query in queries])
     products = bench.product_vectors()
     clean, attacked, inside = {}, {}, 0
     for query, vector, attacker, intruder in zip(queries, asked, attackers, vectors, strict=True):

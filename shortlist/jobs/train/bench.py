@@ -20,6 +20,7 @@ from retrieval.lexical import LexicalIndex
 from retrieval.models import model_files, model_folder
 from retrieval.records import Candidate, Product, Query, Run
 from retrieval.retriever import scores_of
+from retrieval.spelling import Spelling
 from retrieval.text import normalise_query
 from shortlist.jobs.train.ground import LEARN, TUNE, Ground
 from shortlist.jobs.train.steps import Ranker
@@ -92,7 +93,7 @@ class Bench:
         if not ground.queries[TUNE]:
             return None
         rng = np.random.default_rng(config.seed)
-        return dev_set(ground.queries[TUNE], ground.judgments(TUNE), ground.texts, pool=config.dev_pool, rng=rng)
+        return dev_set(self.queries(TUNE), ground.judgments(TUNE), ground.texts, pool=config.dev_pool, rng=rng)
 
     @property
     def encoder(self) -> EncoderConfig:
@@ -121,9 +122,33 @@ class Bench:
         """product_id -> product."""
         return {product.product_id: product for product in self.ground.products}
 
+    def asked(self, query: str) -> str:
+        """Return a query as it is searched: normalised, and corrected where that is kept."""
+        text = normalise_query(query)
+        if not self.spelling:
+            return text
+        if text not in self._asked:
+            self._asked[text] = self.corrector.corrected(text)
+        return self._asked[text]
+
+    def queries(self, *roles: str) -> list[Query]:
+        """Return the queries in these roles to learn from: as they are searched, where they are corrected first."""
+        every = [query for role in roles for query in self.ground.queries[role]]
+        return [replace(query, text=self.asked(query.text)) for query in every] if self.spelling else every
+
+    @property
+    def spelling(self) -> bool:
+        """Whether unknown words of queries are corrected now: as configured, or as a step found better."""
+        return self.config.lexical.spelling or "spelling" in self.artefacts
+
+    @cached_property
+    def corrector(self) -> Spelling:
+        """What corrects them; the words that an encoder knows do not change with its training."""
+        return Spelling(self.lexical, DualEncoder.open(self.config.encoder, self.config.runtime).knows)
+
     def recalled(self, queries: Sequence[Query], depth: int) -> list[tuple[Candidate, ...]]:
         """Return what the first stage hands on for every query, with the scores of its sources, best first."""
-        texts, rows = [normalise_query(query.text) for query in queries], np.arange(len(self.product_ids))
+        texts, rows = [self.asked(query.text) for query in queries], np.arange(len(self.product_ids))
         found = []
         weights = source_weights(self.fusion)
         for every in self.sources(texts, max(depth, POOL)):
@@ -145,7 +170,7 @@ class Bench:
             return self.run("dense", misspelt(queries, edits=1, seed=TYPO_SEED), depth)
         if system in self.rankers:
             return self.rankers[system](queries, depth)
-        found = self.ranked(system, [normalise_query(query.text) for query in queries], depth)
+        found = self.ranked(system, [self.asked(query.text) for query in queries], depth)
         return {
             query.query_id: [(self.product_ids[row], float(score)) for row, score in zip(rows, scores, strict=True)]
             for query, (rows, scores) in zip(queries, found, strict=True)
@@ -199,6 +224,7 @@ class Bench:
     _near: dict[tuple[str, int], Ranked] = field(default_factory=dict)
     _near_key: str = ""
     _keys: dict[str, str] = field(default_factory=dict)
+    _asked: dict[str, str] = field(default_factory=dict)
 
     def _key(self) -> str:
         """Return the encoder's name, hashed once: a step's folder does not change when it is made."""

@@ -19,7 +19,6 @@ from rerank.corrected import TREES_FILE
 from rerank.reranker import Ranked, Reranker, as_candidates, as_ranked, reorder
 from retrieval.metrics import has_gain, ndcg
 from retrieval.records import Candidate, Query, Run
-from retrieval.text import normalise_query
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.ground import TUNE
 from shortlist.jobs.train.measure import PRIMARY, K
@@ -104,7 +103,7 @@ def cascaded(
 
     Without a student the whole model sees that many; without a whole model, the student's order stands.
     """
-    ranked, text = as_ranked(candidates), normalise_query(query.text)
+    ranked, text = as_ranked(candidates), bench.asked(query.text)
     for reranker, count, stage in ((student, bench.config.depth, STUDENT_STAGE), (whole, passes, RERANK_STAGE)):
         if reranker is not None and ranked:
             seen = ranked[:count]

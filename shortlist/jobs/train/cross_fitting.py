@@ -18,7 +18,6 @@ from rerank.fusion import HeldOutQuery, WeightChoice, best_weight
 from rerank.training import RerankerReport, train_reranker
 from retrieval.metrics import has_gain
 from retrieval.records import Query, Run
-from retrieval.text import normalise_query
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.fitted import training_record
 from shortlist.jobs.train.ground import LEARN, TUNE
@@ -100,7 +99,7 @@ def _held_out(
 
 def _scores(bench: Bench, reranker: CrossEncoderReranker, query: Query, lists: Run) -> list[float]:
     texts = [bench.ground.texts[product_id] for product_id, _ in lists[query.query_id]]
-    return [float(score) for score in reranker.score(normalise_query(query.text), texts)] if texts else []
+    return [float(score) for score in reranker.score(bench.asked(query.text), texts)] if texts else []
 
 
 def _train(

@@ -7,7 +7,6 @@ from pathlib import Path
 from rerank.config import CrossEncoderConfig
 from rerank.reranker import open_reranker
 from retrieval.distillation import TaughtList, distil
-from retrieval.text import normalise_query
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.curves import curves
 from shortlist.jobs.train.ground import LEARN
@@ -53,7 +52,7 @@ def _lists(bench: Bench) -> Iterator[TaughtList]:
     teacher = open_reranker(
         CrossEncoderConfig(model=str(bench.artefacts["reranker"]), weight=1.0), bench.config.runtime
     )
-    queries, ground = bench.ground.queries[LEARN], bench.ground
+    queries, ground = bench.queries(LEARN), bench.ground
     recalled = bench.run("hybrid", queries, bench.config.distillation.depth)
     with progress("teacher", len(queries), unit="queries") as advance:
         for query in queries:
@@ -61,6 +60,6 @@ def _lists(bench: Bench) -> Iterator[TaughtList]:
             judged = [product_id for product_id in ground.grades[query.query_id] if product_id in ground.texts]
             texts = tuple(dict.fromkeys(ground.texts[product_id] for product_id in (*found, *judged)))
             if len(texts) > 1:
-                text = normalise_query(query.text)
+                text = bench.asked(query.text)
                 yield TaughtList(text, texts, teacher.score(text, texts))
             advance(1)

@@ -15,7 +15,6 @@ from rerank.features import fixed_features
 from rerank.final import Convex
 from rerank.folder import stored_weight
 from retrieval.metrics import has_gain
-from retrieval.text import normalise_query
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.ground import FUSE
 from shortlist.jobs.train.reranking import link
@@ -58,7 +57,7 @@ class LearnFinalFusion(SecondStage):
                 advance(1)
                 if not candidates:
                     continue
-                text, product_ids = normalise_query(query.text), [candidate.product_id for candidate in candidates]
+                text, product_ids = bench.asked(query.text), [candidate.product_id for candidate in candidates]
                 products = products_of(bench.by_id, product_ids)()
                 found.append(
                     Lesson(

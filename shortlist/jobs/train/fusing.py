@@ -11,7 +11,6 @@ from rerank.fusion import choose
 from retrieval.config import ConvexConfig, FusionConfig, RrfConfig, ZscoreConfig
 from retrieval.fusion import fuse
 from retrieval.metrics import has_gain, ndcg, recall
-from retrieval.text import normalise_query
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.measure import PRIMARY, RECALL_K, K, recall_grade
 from shortlist.jobs.train.steps import Made, Ranker
@@ -44,7 +43,7 @@ class LearnFusion:
         """Measure every fusion on the same lists, and write the chosen one."""
         grades = bench.ground.grades
         queries = [query for query in bench.unseen if has_gain(grades[query.query_id])]
-        lists = bench.sources([normalise_query(query.text) for query in queries])
+        lists = bench.sources([bench.asked(query.text) for query in queries])
         tried = [bench.fusion, *candidates(bench.fusion)]
         everything = np.arange(len(bench.product_ids))
         measured, recalled = np.zeros((2, len(tried), max(1, len(queries))))

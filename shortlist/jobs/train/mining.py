@@ -8,7 +8,6 @@ import numpy as np
 
 from indexing import storage
 from retrieval.mining import Candidates, Labels, Miner, PairScores, mine
-from retrieval.text import normalise_query
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.ground import LEARN
 from shortlist.jobs.train.retriever import fit
@@ -59,7 +58,7 @@ class HardNegatives:
 def _labels(bench: Bench) -> Labels:
     """Return the positives of every query text that is learned from: grade above 0 is known to fit."""
     positives: dict[str, list[str]] = {}
-    for query in bench.ground.queries[LEARN]:
+    for query in bench.queries(LEARN):
         good = [name for name, grade in bench.ground.grades[query.query_id].items() if grade > 0]
         positives.setdefault(query.text, []).extend(name for name in good if name in bench.ground.texts)
     return Labels(positives=positives, variants=bench.ground.variants)
@@ -72,10 +71,10 @@ def _candidates(bench: Bench, labels: Labels) -> Iterator[Candidates]:
     asked = [text for text, names in labels.positives.items() if names]
     for start in range(0, len(asked), QUERIES_AT_ONCE):
         some = asked[start : start + QUERIES_AT_ONCE]
-        scores = bench.tower().encode_queries([normalise_query(text) for text in some]) @ products.T
+        scores = bench.tower().encode_queries([bench.asked(text) for text in some]) @ products.T
         for text, row in zip(some, scores, strict=True):
             dense = np.argpartition(-row, min(depth, len(row) - 1))[:depth]
-            lexical, _ = bench.lexical.search(normalise_query(text), depth)
+            lexical, _ = bench.lexical.search(bench.asked(text), depth)
             rows = np.union1d(dense, lexical)
             yield Candidates(
                 query=text,

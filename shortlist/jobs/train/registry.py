@@ -12,10 +12,12 @@ from shortlist.jobs.train.interpolating import Interpolate
 from shortlist.jobs.train.mining import HardNegatives
 from shortlist.jobs.train.reranking import LearnConfidence, TrainReranker, TrainStudent
 from shortlist.jobs.train.retriever import TrainRetriever
+from shortlist.jobs.train.spelling import CorrectSpelling
 from shortlist.jobs.train.steps import Step
 from shortlist.jobs.train.typos import Typos
 
 _ALL: tuple[Step, ...] = (
+    CorrectSpelling(),
     Adapt(),
     TrainRetriever(),
     HardNegatives(),

@@ -109,6 +109,7 @@ def summary(report: "RecipeReport", out: Path) -> str:
         learned = storage.read_json(out / report.artefacts["fusion"])
         kind = learned.pop("kind")
         models += [f"fusion={kind}", *(f"fusion.{name}={value:g}" for name, value in learned.items())]
+    models += ["lexical.spelling=true"] if "spelling" in report.artefacts else []
     return "\n".join(
         [ablation(report), "", f"report  {out / 'report.json'}", f"models  {' '.join(models) or 'none kept'}"]
     )

@@ -96,7 +96,7 @@ class LearnConfidence:
 def fit(bench: Bench, folder: Path, config: CrossEncoderTrainerConfig, name: str) -> Made:
     """Train a cross-encoder behind the first stage as it is, stopped and weighed on the tuning queries."""
     ground = bench.ground
-    queries = [*ground.queries[LEARN], *ground.queries[TUNE]]
+    queries = bench.queries(LEARN, TUNE)
     report = train_reranker(
         config,
         runtime=bench.config.runtime,
@@ -152,6 +152,10 @@ class BenchAnswers:
             retriever=Retriever(bench.tower(), dense, bench.lexical, products, bench.fusion),
             reranker=open_reranker(CrossEncoderConfig(model=str(bench.artefacts["reranker"])), bench.config.runtime),
         )
+
+    def reading(self, query: object) -> str:
+        """Return a query as it is searched."""
+        return self.bench.asked(str(query))
 
     def rank(
         self,

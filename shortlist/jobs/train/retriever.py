@@ -55,7 +55,7 @@ def fit(
             config,
             encoder=bench.encoder,
             runtime=bench.config.runtime,
-            queries=[query for role in roles for query in ground.queries[role]],
+            queries=bench.queries(*roles),
             judgments=ground.judgments(*roles),
             product_texts=ground.texts,
             dev_query_ids={query.query_id for query in ground.queries[TUNE]} if stopped else (),

@@ -8,7 +8,6 @@ from rerank.corrected import products_of
 from rerank.remembering import RememberingReranker
 from rerank.reranker import Reranker, open_reranker, rerank
 from retrieval.records import Candidate, Query, Run
-from retrieval.text import normalise_query
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.steps import Ranker
 from shortlist.progress import progress
@@ -73,7 +72,7 @@ def _reranked(
     depth = bench.config.depth
     seen = [candidate.product_id for candidate in candidates[:depth]]
     ranked = rerank(
-        normalise_query(query.text),
+        bench.asked(query.text),
         candidates,
         texts=[bench.ground.texts[product_id] for product_id in seen],
         reranker=reranker,

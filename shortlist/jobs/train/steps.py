@@ -10,6 +10,7 @@ was interrupted goes on after the last whole step. The names that there are:
 - ``confidence``: what calibration and abstention found;
 - ``student``: folder of a cross-encoder of fewer layers;
 - ``cascade``: JSON, how many candidates the student passes on;
+- ``spelling``: JSON, the queries that are corrected; where it is kept, every query is before it is searched;
 - ``fusion``: JSON, the learned first fusion: its kind and weights.
 """
 
