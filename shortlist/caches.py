@@ -84,7 +84,7 @@ class AnswerCache:
             filters = _frozen(asked.filters)
         except TypeError:
             return None
-        return (generation.token, asked.text, asked.k, asked.depth, asked.rerank, filters)
+        return (generation.token, asked.text, asked.respelt, asked.k, asked.depth, asked.rerank, filters)
 
     def get(self, key: Hashable | None, start: float | None = None) -> SearchResult | None:
         """Return a copy of the answer under a key, said to be cached; ``None`` when there is none, or no key.

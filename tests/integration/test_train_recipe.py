@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ from shortlist.jobs.train import recipe
 from shortlist.jobs.train.ground import read_ground
 from shortlist.jobs.train.measure import measure
 from shortlist.jobs.train.recipe import run_recipe
+from shortlist.jobs.train.report import summary
 from shortlist.jobs.train.steps import Made
 from shortlist.training_config import TrainConfig
 
@@ -99,6 +101,35 @@ def test_a_recipe_leaves_models_cards_logs_plots_and_a_table(source, config, tmp
 
 def _last(report):
     return next(row for row in reversed(report.rows) if row.kept and row.scored)
+
+
+def test_spelling_is_kept_where_the_choosing_queries_are_better_corrected(source, overrides, tmp_path):
+    by_words = ["fusion.dense=0", "fusion.lexical=1"]  # a random encoder finds nothing
+    config = load_config(TrainConfig, [*overrides, *by_words, "steps=[spelling,retriever,attacks]"])
+    report = run_recipe(config, source=source, out=tmp_path / "run")
+    untrained, spelt, trained, _ = report.rows
+    assert spelt.record["for example"] == {"headphnes": "headphone"}  # as the lexical index has it
+    assert (spelt.record["queries"], spelt.record["corrected"]) == (10, 1)
+    assert spelt.kept
+    assert spelt.scored["bm25"].means == untrained.scored["bm25"].means  # the mistyped query chooses, it is not scored
+    assert trained.record["training"]["queries"] == 6
+    assert "lexical.spelling=true" in summary(report, tmp_path / "run")
+    without = run_recipe(replace(config, steps=["attacks"]), source=source, out=tmp_path / "without").rows[-1]
+    ours, theirs = (row.record["queries"]["one edit"]["bm25"]["R(rel=2)@100"] for row in (report.rows[-1], without))
+    assert ours["clean"] == theirs["clean"]
+    assert ours["attacked"] > theirs["attacked"]
+
+
+def test_spelling_is_left_out_where_no_query_has_an_unknown_word_and_where_it_is_on_already(
+    source, overrides, tmp_path
+):
+    steps = [*overrides, "steps=[spelling,attacks]"]
+    known = load_config(TrainConfig, [*steps, "lexical.spelling=true"])
+    assert run_recipe(known, source=source, out=tmp_path / "on").rows[1].reason == "queries are corrected already"
+    path = source / "queries.csv"
+    path.write_text(path.read_text().replace("headphnes", "headphones"))
+    row = run_recipe(load_config(TrainConfig, steps), source=source, out=tmp_path / "none").rows[1]
+    assert (row.kept, row.reason) == (False, "no query has a word that would be corrected")
 
 
 def test_an_encoder_between_the_untrained_and_the_trained_one_is_taken_where_it_is_better(
@@ -316,7 +347,7 @@ def test_a_folder_of_another_recipe_or_of_nobody_is_refused(source, overrides, t
         run_recipe(load_config(TrainConfig, overrides), source=source, out=tmp_path / "run")
 
 
-def test_the_command_runs_a_recipe(source, overrides, tmp_path, capsys):
+def test_the_command_runs_a_recipe(source, overrides, tmp_path):
     command = ["train", "experiment=many_labels", "--source", str(source), "--out", str(tmp_path / "run"), "--json"]
     assert main([*command, *overrides, "steps=[retriever]"]) == 0
     told = json.loads(capsys.readouterr().out)
