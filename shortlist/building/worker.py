@@ -2,7 +2,8 @@
 
 Parent and worker talk over one socket, in JSON and raw float32 (ADR 0005). The worker says when its encoder is open,
 then which text it is at and what it has done, batch by batch, and answers every segment with its vectors or with an
-error. It ends when the parent does: the socket is closed then.
+error. It ends when the parent does: the socket is closed then, and the kernel
+ends one that does not read it.
 """
 
 import json
@@ -15,6 +16,7 @@ from indexing.errors import EnvironmentProblem, ShortlistError, VectorError
 from indexing.types import FloatMatrix
 from retrieval.config import Backend, EncoderConfig, Precision, RuntimeConfig
 from retrieval.encoder import DualEncoder
+from shortlist.building.worker_process import end_with_parent
 from shortlist.probe import error_type
 from shortlist.product_vectors import encode_checked
 
@@ -26,6 +28,7 @@ def main(descriptor: int) -> int:
     """Encode until the parent closes the socket, and return the exit code."""
     from multiprocessing.connection import Connection
 
+    end_with_parent()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with Connection(descriptor) as connection:
         try:

@@ -1,6 +1,8 @@
 """What the system is told and asked of a worker's process: its environment, its socket's limits, its state."""
 
+import ctypes
 import os
+import signal
 import socket
 import struct
 from pathlib import Path
@@ -10,6 +12,8 @@ from shortlist.probe import own_packages
 STATES = {"T": "which is stopped", "t": "which a debugger holds", "D": "which waits for a device"}
 """States of a process that are worth a word (proc(5), ``/proc/[pid]/stat``)."""
 
+_PR_SET_PDEATHSIG = 1
+
 
 def process_state(pid: int) -> str:
     """Say what state a process is in, where that explains its silence; empty elsewhere."""
@@ -18,6 +22,17 @@ def process_state(pid: int) -> str:
     except (OSError, IndexError):
         return ""
     return STATES.get(state, "")
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process when the thread that started it ends (prctl(2), ``PR_SET_PDEATHSIG``).
+
+    A closed socket ends a worker that reads it; this ends one that is stopped or hangs. Elsewhere than on Linux nothing
+    is asked.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 
 
 def limit_transfers(descriptor: int, limit_s: float) -> None:

@@ -3,6 +3,9 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing import Pipe
@@ -23,6 +26,7 @@ from shortlist.building.worker_process import environment, limit_transfers, proc
 from shortlist.building.workers import require_devices
 from shortlist.bundle import live_version
 from shortlist.config import BuildConfig
+from shortlist.probe import own_packages
 
 Compose = Callable[..., BuildConfig]
 
@@ -230,6 +234,31 @@ def test_a_message_that_stops_in_its_middle_and_one_that_nobody_takes_are_given_
             ours.recv_bytes()
         with pytest.raises(BlockingIOError):
             ours.send_bytes(bytes(10_000_000))
+
+
+STOPPED_CHILD = """
+import os, signal, subprocess, sys, time
+from shortlist.building.worker_process import end_with_parent
+if sys.argv[1] == "child":
+    end_with_parent()
+    print(os.getpid(), flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+subprocess.Popen([sys.executable, "-c", sys.argv[2], "child", ""], start_new_session=True)
+time.sleep(600)
+"""
+
+
+def test_a_stopped_worker_does_not_outlive_a_build_that_is_killed():
+    command = [sys.executable, "-c", STOPPED_CHILD, "parent", STOPPED_CHILD]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": own_packages()}) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert Path(f"/proc/{child}").exists()
+        parent.kill()
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{child}").exists()
 
 
 def test_the_state_of_a_process_is_told_where_it_explains_its_silence():

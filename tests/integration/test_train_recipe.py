@@ -347,7 +347,7 @@ def test_a_folder_of_another_recipe_or_of_nobody_is_refused(source, overrides, t
         run_recipe(load_config(TrainConfig, overrides), source=source, out=tmp_path / "run")
 
 
-def test_the_command_runs_a_recipe(source, overrides, tmp_path):
+def test_the_command_runs_a_recipe(source, overrides, tmp_path, capsys):
     command = ["train", "experiment=many_labels", "--source", str(source), "--out", str(tmp_path / "run"), "--json"]
     assert main([*command, *overrides, "steps=[retriever]"]) == 0
     told = json.loads(capsys.readouterr().out)
