@@ -2,8 +2,7 @@
 
 Parent and worker talk over one socket, in JSON and raw float32 (ADR 0005). The worker says when its encoder is open,
 then which text it is at and what it has done, batch by batch, and answers every segment with its vectors or with an
-error. It ends when the parent does: the socket is closed then, and the kernel
-ends one that does not read it.
+error. It ends when the parent does: the socket is closed then, and the kernel ends one that does not read it.
 """
 
 import json

@@ -76,6 +76,13 @@ def test_no_texts_give_an_empty_matrix_of_the_right_width(encoder):
     assert encoder.encode_products([]).dtype == np.float32
 
 
+def test_a_word_is_known_that_is_one_token_and_not_the_unknown_one(encoder):
+    assert [encoder.knows(word) for word in ("mouse", "mose", "wireless mouse", "\U0001f5b1", "")] == [
+        True,
+        *[False] * 4,
+    ]
+
+
 def test_queries_are_cut_at_their_own_length(encoder, tiny_model_folder):
     # Twelve tokens with [CLS] and [SEP]: the eleventh word is not read by queries, but by products.
     ten = "red blue green white black red blue green white black"
