@@ -2,8 +2,8 @@
 
 Such a word finds no product, and an encoder reads it in pieces. A word is looked at if it has `LEAST_LETTERS` or more
 of an alphabet of two cases (where a letter is what one mistypes) and no digit beside it, no product holds it, and the
-encoder's vocabulary does not have it whole (a synonym that the shop never uses is no mistake). Of the catalogue's words
-x within one edit, two for `LONG` words, the one with the highest
+encoder's vocabulary has neither it nor its singular whole (a synonym that the shop never uses is no mistake). Of the
+catalogue's words x within one edit, two for `LONG` words, the one with the highest
 
     log df(x) + sum over the known words k of the query of log((co(x, k) + s df(k) / n) / (df(x) + s)) - cost(word, x)
 
@@ -19,7 +19,6 @@ a letter left out, added, replaced or swapped with the next (rapidfuzz's OSA).
 """
 
 import math
-import re
 from collections.abc import Callable
 from typing import Protocol, Self, runtime_checkable
 
@@ -30,7 +29,7 @@ from retrieval.caching import BoundedCache
 from retrieval.lexical import Bm25
 from retrieval.postings import IntArray
 from retrieval.text import MAX_QUERY_CHARS
-from retrieval.words import words
+from retrieval.words import runs, words
 
 LEAST_LETTERS = 4
 """Shortest word that is looked at: of three letters, abbreviations are more often meant than words."""
@@ -56,7 +55,7 @@ MOST_ROWS = 2_000
 MOST_UNKNOWN = 8
 """A query with more unknown words stays as it is: it is not about what is sold here."""
 
-_WORD = re.compile(rf"(?<![^\W_])[^\W\d_]{{{LEAST_LETTERS},}}(?![^\W_])")
+_HISSING = ("ses", "xes", "zes", "ches", "shes")
 _REMEMBERED, _REMEMBERED_BYTES = 10_000, 1 << 23
 
 _Rows = IntVector | IntArray
@@ -97,10 +96,10 @@ class Spelling:
         Returns:
             The query as it should be searched, at most `MAX_QUERY_CHARS` long.
         """
-        unknown = [match for match in _WORD.finditer(query) if not self._is_known(match.group())]
+        unknown = [match for match in runs(query) if not self._is_known(match.group())]
         if not 0 < len(unknown) <= MOST_UNKNOWN:
             return query
-        context = {word: rows for word in set(words(query)) if len(rows := self._lexical.holders(word))}
+        context = {word: rows for word in sorted(set(words(query))) if len(rows := self._lexical.holders(word))}
         text = query
         for match in reversed(unknown):
             best = self._likeliest(match.group(), context)
@@ -109,11 +108,19 @@ class Spelling:
         return text if len(text) <= MAX_QUERY_CHARS else query
 
     def _is_known(self, word: str) -> bool:
-        """Whether a word is left alone: somebody knows it, or it is of an alphabet without cases."""
-        forms = words(word)
-        if len(forms) != 1 or word.lower() == word.upper():
+        """Whether a word is left alone: somebody knows it, or it is not all letters of an alphabet of two cases."""
+        typed, forms = word.lower(), words(word)
+        if len(forms) != 1 or len(word) < LEAST_LETTERS or not word.isalpha() or typed == word.upper():
             return True
-        return len(self._lexical.holders(forms[0])) > 0 or self._knows(word.lower())
+        return self._is_held(forms[0]) or any(self._knows(one) for one in (typed, *self._singulars(typed, forms[0])))
+
+    def _singulars(self, typed: str, form: str) -> list[str]:
+        """Return what a word may be the plural of (few plurals are in a vocabulary), but what the catalogue finds."""
+        found = [form, typed[:-2]] if typed.endswith(_HISSING) else [form]  # `words` takes an s off alone
+        return [one for one in found if len(one) >= LEAST_LETTERS and not self._is_held(one)]
+
+    def _is_held(self, word: str) -> bool:
+        return len(self._lexical.holders(word)) > 0
 
     def _likeliest(self, word: str, context: dict[str, _Rows]) -> str | None:
         """Return the catalogue's likeliest word for one, of equals the first by spelling; ``None`` if none is near."""

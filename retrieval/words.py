@@ -26,6 +26,7 @@ plurals, whole and parts (this module)       .6648  .7649   .3831       .8117  .
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import cache
 
 WORDS_VERSION = 1
@@ -69,6 +70,11 @@ def parts(text: str) -> list[str]:
     return [_singular(part) for run in _runs().findall(_folded(text)) for part in _PARTS.findall(run)]
 
 
+def runs(text: str) -> Iterator[re.Match[str]]:
+    """Yield the runs of letters, digits and marks that `words` makes words of, where they stand in a text as typed."""
+    return _runs().finditer(text)
+
+
 def _folded(text: str) -> str:
     """Fold case and compatibility forms (full-width letters, ligatures, superscripts) away."""
     if text.isascii():
@@ -81,6 +87,7 @@ def _folded(text: str) -> str:
 def _runs() -> re.Pattern[str]:
     r"""Runs of letters, digits and the marks on them (Python's ``\w`` leaves the vowel signs of Indic scripts out)."""
     marks = "".join(chr(c) for c in range(_FIRST_MARK, _BEYOND_MARKS) if unicodedata.category(chr(c))[0] == "M")
+    marks += _SOFT_HYPHEN  # folded text has none
     return re.compile(f"[^\\W_](?:[^\\W_]|[{marks}])*")
 
 

@@ -38,7 +38,7 @@ def cross_fit(bench: Bench, folder: Path, config: CrossEncoderTrainerConfig, nam
     Raises:
         SourceDataError: Fewer queries than inner folds, or a part with nothing to learn from.
     """
-    queries = [query for role in (LEARN, TUNE) for query in bench.ground.queries[role]]
+    queries = bench.queries(LEARN, TUNE)
     lists = bench.run("hybrid", queries, bench.config.depth)
     folds = bench.config.inner_folds
     parts = fold_of([query.text for query in queries], folds=folds, seed=bench.config.fold_seed)

@@ -69,6 +69,18 @@ def test_a_word_that_the_encoder_knows_is_no_mistake_though_no_product_has_it():
     assert spelling().corrected("dower") == "dower"  # two letters from "door", and too short for two
 
 
+def test_the_plural_of_a_word_that_the_encoder_knows_is_no_mistake_either():
+    titles = [*["baking soda"] * 3, *["coach bag"] * 2]
+    assert spelling(titles=titles).corrected("sofas, couches") == "soda, coach"
+    assert spelling("sofa", "couch", titles=titles).corrected("sofas, couches") == "sofas, couches"
+    assert spelling("couch", titles=[*titles, *["couch"] * 4]).corrected("couches") == "couch"  # as products have it
+
+
+@pytest.mark.parametrize("query", ["shwer\u0301x door", "fauce\u00adt"])
+def test_part_of_a_word_with_marks_or_soft_hyphens_is_no_word(query: str):
+    assert spelling().corrected(query) == query
+
+
 def test_a_word_of_one_product_alone_may_itself_be_misspelt():
     assert spelling().corrected("shovver") == "shovver"  # there is a product to be found by it
     assert spelling().corrected("shovverx") == "shovverx"

@@ -1,6 +1,8 @@
 """A cross-encoder for few labels: its weight is chosen on every query, by models that had not seen it."""
 
 import json
+import operator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,7 +27,7 @@ WORDS += ("toner", "desk", "lamp", "radio", "tripod", "camera", "battery", "cabl
 @pytest.fixture
 def bench():
     rng = np.random.default_rng(0)
-    queries = [Query(f"q{place}", word) for place, word in enumerate(WORDS)]
+    queries = [Query(f"q{place}", f"{word}x") for place, word in enumerate(WORDS)]
     grades = {query.query_id: dict(zip(PRODUCTS, rng.integers(0, 4, 20).tolist(), strict=True)) for query in queries}
     lists = {query.query_id: [(name, float(-rank)) for rank, name in enumerate(PRODUCTS)] for query in queries}
     roles = {LEARN: queries[:12], TUNE: queries[12:]}
@@ -35,8 +37,11 @@ def bench():
         return [Judgment(name, product, grade) for name in found for product, grade in grades[name].items()]
 
     ground = SimpleNamespace(queries=roles, grades=grades, texts={name: name for name in PRODUCTS}, judgments=judgments)
+    asked = operator.methodcaller("removesuffix", "x")  # every query is mistyped
     return SimpleNamespace(
         ground=ground,
+        asked=asked,
+        queries=lambda *names: [replace(query, text=asked(query.text)) for role in names for query in roles[role]],
         config=SimpleNamespace(inner_folds=4, fold_seed=7, depth=20, runtime=None),
         run=lambda system, queries, depth: {query.query_id: lists[query.query_id] for query in queries},
     )
@@ -59,7 +64,7 @@ def trained(bench, monkeypatch):
 
     def opened(config, runtime):
         texts = json.loads((Path(config.model) / "texts.json").read_text())
-        by_text = {query.text: query.query_id for some in bench.ground.queries.values() for query in some}
+        by_text = {query.text: query.query_id for query in bench.queries(LEARN, TUNE)}
 
         def score(query, names):
             grades = bench.ground.grades[by_text[query]] if query in texts or knows else {}
@@ -86,6 +91,7 @@ def test_every_query_is_left_out_once_and_the_model_that_stays_learned_from_all(
     assert sorted(name for names in inner for name in everyone - names) == sorted(everyone)
     assert last == everyone
     assert (made.refused, made.record["choice"]["queries"]) == ("", 16)
+    assert json.loads((tmp_path / "reranker" / "texts.json").read_text()) == sorted(WORDS)  # as they are searched
     stored = json.loads((tmp_path / "reranker" / FUSION_FILE).read_text())
     assert stored["weight"] == made.record["choice"]["weight"] > 0.5
     assert not (tmp_path / "inner").exists()
