@@ -45,9 +45,9 @@ class RoleTokenizer:
         self.prompt_tokens = len(start.ids) - int(bool(start.special_tokens_mask) and start.special_tokens_mask[-1])
 
     def has_word(self, word: str) -> bool:
-        """Whether a word is one token by itself, and not the unknown one."""
-        found = self._tokenizer.encode(word, add_special_tokens=False)
-        return len(found.ids) == 1 and found.ids[0] != self._unknown
+        """Whether a word is one token, at the start of a text or after a space, and not the unknown one."""
+        found = [self._tokenizer.encode(text, add_special_tokens=False).ids for text in (word, f" {word}")]
+        return any(len(ids) == 1 and ids[0] != self._unknown for ids in found)
 
     def rows(self, texts: Sequence[str]) -> list[TokenRow]:
         """Return the tokens of every text, prompt in front, cut at the longest length.

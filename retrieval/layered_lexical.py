@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from indexing.types import BoolVector
-from retrieval.lexical import Bm25, LexicalIndex, by_length, mean_length
+from retrieval.lexical import Bm25, LexicalIndex, mean_length
 from retrieval.postings import IntArray
+from retrieval.word_lists import NO_WORDS, WordList, by_length
 from retrieval.words import words
 
 
@@ -121,12 +122,12 @@ class LayeredLexicalIndex(Bm25):
         alive = rows[~self._dead.take(rows)] if self._any_dead else rows
         return np.concatenate((alive, self._delta.of(word)[0] + np.int32(self._base_rows)))
 
-    def spellings(self, letters: int) -> Sequence[Sequence[str]]:
+    def spellings(self, letters: int) -> Sequence[WordList]:
         """Return the words of so many letters and no digit that some row holds or held: the version's, the delta's."""
-        return (*self._base_spellings(letters), self._newer.get(letters, ()))
+        return (*self._base_spellings(letters), self._newer.get(letters, NO_WORDS))
 
     @cached_property
-    def _newer(self) -> dict[int, list[str]]:
+    def _newer(self) -> dict[int, WordList]:
         return by_length(self._delta.numbers)
 
     def _matches(self, word: str) -> tuple[IntArray, IntArray, npt.NDArray[np.float64]]:

@@ -30,6 +30,7 @@ from indexing.types import BoolVector, FloatVector, IntVector
 from retrieval.config import LexicalConfig
 from retrieval.postings import IntArray, Postings
 from retrieval.postings_file import write_postings
+from retrieval.word_lists import NO_WORDS, WordList, by_length
 from retrieval.words import words
 
 
@@ -74,7 +75,7 @@ class Bm25(ABC):
         """Return the rows that hold a word, rising; empty when none does."""
 
     @abstractmethod
-    def spellings(self, letters: int) -> Sequence[Sequence[str]]:
+    def spellings(self, letters: int) -> Sequence[WordList]:
         """Return the words of so many letters and no digit that some row holds or held, in one or more lists."""
 
     @abstractmethod
@@ -203,12 +204,12 @@ class LexicalIndex(Bm25):
         """Return the rows that hold a word, rising; empty when none does."""
         return self.postings.of(word)[0]
 
-    def spellings(self, letters: int) -> Sequence[Sequence[str]]:
+    def spellings(self, letters: int) -> Sequence[WordList]:
         """Return the words of so many letters and no digit."""
-        return (self._by_length.get(letters, ()),)
+        return (self._by_length.get(letters, NO_WORDS),)
 
     @cached_property
-    def _by_length(self) -> dict[int, list[str]]:
+    def _by_length(self) -> dict[int, WordList]:
         return by_length(self.postings.vocabulary)
 
     def _matches(self, word: str) -> tuple[IntArray, IntArray, npt.NDArray[np.float64]]:
@@ -249,15 +250,6 @@ class LexicalIndex(Bm25):
         except (TypeError, KeyError, ValueError) as error:
             raise ArtifactCorrupt(f"expected the numbers k1 and b in {path}, found {constants}: {error!r}") from error
         return cls(Postings.open(folder), config)
-
-
-def by_length(vocabulary: Iterable[str]) -> dict[int, list[str]]:
-    """Return the words that are all letters, by how many."""
-    found: dict[int, list[str]] = {}
-    for word in vocabulary:
-        if word.isalpha():
-            found.setdefault(len(word), []).append(word)
-    return found
 
 
 def mean_length(total: int, products: int) -> float:

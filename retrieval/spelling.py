@@ -1,9 +1,9 @@
 """Words of a query that nobody knows, written as the catalogue writes its likeliest word.
 
 Such a word finds no product, and an encoder reads it in pieces. A word is looked at if it has `LEAST_LETTERS` or more
-of an alphabet of two cases (where a letter is what one mistypes) and no digit beside it, no product holds it, and the
-encoder's vocabulary has neither it nor its singular whole (a synonym that the shop never uses is no mistake). Of the
-catalogue's words x within one edit, two for `LONG` words, the one with the highest
+of an alphabet of two cases (where a letter is what one mistypes), no digit stands with it between two spaces, no
+product holds it, and the encoder's vocabulary has neither it nor its singular whole (a synonym that the shop never uses
+is no mistake). Of the catalogue's words x within one edit, two for `LONG` words, the one with the highest
 
     log df(x) + sum over the known words k of the query of log((co(x, k) + s df(k) / n) / (df(x) + s)) - cost(word, x)
 
@@ -19,6 +19,7 @@ a letter left out, added, replaced or swapped with the next (rapidfuzz's OSA).
 """
 
 import math
+import re
 from collections.abc import Callable
 from typing import Protocol, Self, runtime_checkable
 
@@ -96,7 +97,7 @@ class Spelling:
         Returns:
             The query as it should be searched, at most `MAX_QUERY_CHARS` long.
         """
-        unknown = [match for match in runs(query) if not self._is_known(match.group())]
+        unknown = [match for match in runs(query) if not (self._is_known(match.group()) or _is_numbered(query, match))]
         if not 0 < len(unknown) <= MOST_UNKNOWN:
             return query
         context = {word: rows for word in sorted(set(words(query))) if len(rows := self._lexical.holders(word))}
@@ -142,7 +143,9 @@ class Spelling:
             (near, math.log(holders) - EDIT * edits - FIRST * (near[0] != word[0]))
             for letters in range(max(LEAST_LETTERS - 1, len(word) - reach), len(word) + reach + 1)
             for spellings in self._lexical.spellings(letters)
-            for near, edits, _ in process.extract(word, spellings, scorer=OSA.distance, score_cutoff=reach, limit=None)
+            for near, edits, _ in process.extract(
+                word, spellings.within(word, reach), scorer=OSA.distance, score_cutoff=reach, limit=None
+            )
             if (holders := len(self._lexical.holders(near))) >= LEAST_HOLDERS
         ]
         return tuple(sorted(set(found), key=lambda one: (-one[1], one[0]))[:MOST_CANDIDATES])
@@ -155,6 +158,12 @@ class Spelling:
             math.log((_together(rows, others) + SMOOTHING * len(others) / every) / (len(rows) + SMOOTHING))
             for others in context.values()
         )
+
+
+def _is_numbered(query: str, word: re.Match[str]) -> bool:
+    """Whether a word is written together with a digit, by a hyphen for one, as model numbers are."""
+    start, end = query.rfind(" ", 0, word.start()) + 1, query.find(" ", word.end())
+    return any(sign.isdigit() for sign in query[start : end if end >= 0 else None])
 
 
 def _together(rows: _Rows, others: _Rows) -> float:

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rapidfuzz.distance import OSA
 
 from retrieval import spelling as module
 from retrieval.config import LexicalConfig
@@ -9,6 +12,7 @@ from retrieval.layered_lexical import DeltaPostings, LayeredLexicalIndex
 from retrieval.lexical import LexicalIndex
 from retrieval.spelling import Spelling
 from retrieval.text import MAX_QUERY_CHARS
+from retrieval.word_lists import NO_WORDS, WordList
 
 TITLES = [
     *["kitchen faucet with spray"] * 3,
@@ -50,6 +54,7 @@ def test_a_word_that_nobody_knows_becomes_the_nearest_of_the_catalogue(typed: st
     [
         "kitchen faucets",  # the plural of a known word
         "dcd791 drill",  # digits beside the letters: a model number
+        "shwer-790 fauct/12",
         "dor",  # three letters
         "shelving unit",  # nothing near
         "rnge",  # known to the encoder
@@ -122,6 +127,16 @@ def test_a_large_word_is_estimated_from_rows_all_over_it():
     assert module._together(rows, others) == pytest.approx(12_500, rel=0.01)
     assert module._together(rows[:1000], others) == 500
     assert module._together(rows[:1000], np.array([99_999])) == 0
+
+
+@given(st.text("abcdеж", min_size=1, max_size=6), st.lists(st.text("abcdеж", min_size=4, max_size=4), max_size=8))
+def test_the_words_that_may_be_near_are_never_too_few(word: str, kept: list[str]):
+    may = WordList.of(kept).within(word, 2) if kept else NO_WORDS.within(word, 2)
+    assert [one for one in kept if OSA.distance(word, one) <= 2] == [one for one in may if OSA.distance(word, one) <= 2]
+
+
+def test_words_of_other_letters_are_passed_over():
+    assert WordList.of(["faucet", "shower", "towels"]).within("shwoer", 1) == ["shower"]
 
 
 def test_candidates_are_remembered_and_give_the_same_again(monkeypatch: pytest.MonkeyPatch):
