@@ -20,7 +20,7 @@ from shortlist.jobs.train import recipe
 from shortlist.jobs.train.ground import read_ground
 from shortlist.jobs.train.measure import measure
 from shortlist.jobs.train.recipe import run_recipe
-from shortlist.jobs.train.report import summary
+from shortlist.jobs.train.report import ablation, summary
 from shortlist.jobs.train.steps import Made
 from shortlist.training_config import TrainConfig
 
@@ -199,6 +199,9 @@ def test_an_interrupted_recipe_goes_on_after_the_last_whole_step(source, config,
     assert (out / "steps" / "01-retriever" / "step.json").stat().st_mtime_ns == began
     assert [row.scored for row in resumed.rows] == [row.scored for row in whole.rows]
     assert [row.kept for row in resumed.rows] == [row.kept for row in whole.rows]
+    wide = [[line for line in ablation(report).splitlines() if line.count("|") >= 10] for report in (whole, resumed)]
+    told = [sorted(line.rsplit(" | ", 2)[0] for line in lines) for lines in wide]  # the last cells say minutes
+    assert told[0] == told[1]
 
 
 class Spoiling:

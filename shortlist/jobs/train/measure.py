@@ -16,6 +16,8 @@ DEPTH = 1000
 
 PRIMARY = "nDCG@10"
 
+_ORDER = (PRIMARY, f"condensed_{PRIMARY}", "R(", f"Judged@{K}")
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -26,6 +28,11 @@ class Measured:
     """
 
     values: Mapping[str, Mapping[str, float]]
+
+    @classmethod
+    def read(cls, values: Mapping[str, Mapping[str, float]]) -> "Measured":
+        """Return what was written, the measures in their order again: the names of a JSON file are sorted."""
+        return cls({label: values[label] for begin in _ORDER for label in values if label.startswith(begin)})
 
     @property
     def means(self) -> dict[str, float]:

@@ -124,7 +124,7 @@ def _table(rows: tuple[Row, ...], system: str) -> list[str]:
             continue
         found, earlier = row.scored[system], rows[place - 1].stands if place else {}
         before = earlier.get(system) or (earlier.get("hybrid") if system.startswith("hybrid_") else None)
-        cells = [row.step, *(f"{mean:.4f}" for mean in found.means.values())]
+        cells = [row.step, *(f"{found.means[label]:.4f}" for label in labels)]
         if before is None:
             cells += ["", "", ""]
         else:
@@ -138,7 +138,7 @@ def _means(scored: Mapping[str, Measured]) -> list[str]:
     labels = [*next(iter(scored.values())).values] if scored else []
     lines = [f"| system | {' | '.join(labels)} |", "|" + "---|" * (1 + len(labels))]
     for system, found in scored.items():
-        lines.append(f"| {system} | {' | '.join(f'{mean:.4f}' for mean in found.means.values())} |")
+        lines.append(f"| {system} | {' | '.join(f'{found.means[label]:.4f}' for label in labels)} |")
     return lines
 
 

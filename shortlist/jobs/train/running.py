@@ -213,5 +213,5 @@ def _read_row(path: Path) -> Row | None:
         return None
     found = storage.read_json(path)
     for name in ("scored", "stands"):
-        found[name] = {system: Measured(of["values"]) for system, of in found[name].items()}
+        found[name] = {system: Measured.read(of["values"]) for system, of in found[name].items()}
     return Row(**found)
