@@ -48,9 +48,12 @@ def main() -> int:
     print(f"{arguments.answerable}: {len(found)} queries, {len(with_match)} with a good match among the first ten hits")
     print(f"{arguments.unanswerable}: {len(missing)} queries")
     for name, score in (("match probability", _probability), ("highest cosine", _cosine)):
-        high, low = (np.array([score(result) for _, result in of]) for of in (found, missing))
+        high, sure, low = (np.array([score(result) for _, result in of]) for of in (found, with_match, missing))
         low_end, high_end = _interval(high, low)
-        print(f"  AUC of the {name}: {area_under_curve(high, low):.3f} [{low_end:.3f}, {high_end:.3f}]")
+        print(
+            f"  AUC of the {name}: {area_under_curve(high, low):.3f} [{low_end:.3f}, {high_end:.3f}]; "
+            f"{area_under_curve(sure, low):.3f} of answers with a good match against those without one"
+        )
     for name, of in ((arguments.answerable, found), (arguments.unanswerable, missing)):
         print(f'  called "no good match", {name}: {np.mean([result.abstained for _, result in of]):.1%}')
     _print_reliability(found, grades, arguments.good)
