@@ -8,6 +8,7 @@ import pytest
 
 from retrieval.config import ConvexConfig, RrfConfig, ZscoreConfig
 from retrieval.records import Query
+from retrieval.text import normalise_query
 from shortlist.compose import load_config
 from shortlist.jobs.train.bench import Bench
 from shortlist.jobs.train.fusing import LearnFusion, candidates
@@ -43,6 +44,7 @@ def bench_of(*, dense_noise, lexical_noise, queries=40, seed=0):
         product_ids=PRODUCTS,
         unseen=tune,
         ground=SimpleNamespace(queries=roles, grades=grades),
+        asked=normalise_query,
         sources=lambda texts: [seen[text] for text in texts],
     )
 
@@ -83,6 +85,7 @@ def test_a_fusion_that_finds_less_does_not_win_however_well_it_orders_ten(tmp_pa
         product_ids=names,
         unseen=queries,
         ground=SimpleNamespace(grades={query.query_id: dict.fromkeys(names[:60], 3) for query in queries}),
+        asked=normalise_query,
         sources=lambda texts: [lists for _ in texts],
     )
     found, record = learned(bench, tmp_path / "a")
