@@ -258,6 +258,7 @@ def test_further_seeds_repeat_the_recipe_and_the_table_has_their_spread(source, 
     line = next(
         line for line in (tmp_path / "run/ablation.md").read_text().splitlines() if "| dense | nDCG@10 |" in line
     )
+    assert thrice.headline["whole recipe"] == thrice.headline["hybrid"]  # nothing behind the first stage
     cells = [*values, np.mean(values), np.std(values, ddof=1)]
     assert line == f"| dense | nDCG@10 | {' | '.join(f'{value:.4f}' for value in cells)} |"
     told = json.loads((tmp_path / "run/seeds/8/steps/01-retriever/encoder/training.json").read_text())

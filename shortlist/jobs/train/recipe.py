@@ -14,10 +14,13 @@ from shortlist.jobs.train.bench import Bench, digest_of
 from shortlist.jobs.train.crossing import run_crossed
 from shortlist.jobs.train.ground import SCORED, Ground, read_ground
 from shortlist.jobs.train.registry import STEPS
-from shortlist.jobs.train.running import Hits, Row, last_hits, run_steps
+from shortlist.jobs.train.running import Hits, Row, answering, last_hits, run_steps
 from shortlist.jobs.train.steps import Step
 from shortlist.progress import say
 from shortlist.training_config import TrainConfig
+
+WHOLE = "whole recipe"
+"""What a user of the recipe gets; its steps may stay with one seed and not with another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,10 @@ class RecipeReport:
 
     @property
     def headline(self) -> dict[str, dict[str, float]]:
-        """System -> measure -> mean, of the recipe as it is in the end."""
-        return {system: dict(of.means) for system, of in self.rows[-1].stands.items()}
+        """System -> measure -> mean, of the recipe as it is in the end; `WHOLE` is whichever of them answers."""
+        stands = self.rows[-1].stands
+        means = {system: dict(of.means) for system, of in stands.items()}
+        return means | ({WHOLE: means[answering(stands)]} if stands else {})
 
 
 def run_recipe(config: TrainConfig, *, source: Path, out: Path, judgments: Path | None = None) -> RecipeReport:
