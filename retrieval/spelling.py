@@ -88,6 +88,11 @@ class Spelling:
         """Return the same for another lexical index."""
         return type(self)(lexical, self._knows)
 
+    def prepared(self) -> Self:
+        """Do now what the first misspelt query would wait for: read the vocabulary and load rapidfuzz. Returns this."""
+        self._near("prepared")
+        return self
+
     def corrected(self, query: str) -> str:
         """Return a query with its unknown words replaced; itself where there are none, or nothing is near.
 

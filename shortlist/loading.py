@@ -113,7 +113,7 @@ def load_generation(
         student=student,
         living=Living.over(manifest, stage, template, store=store, encode=_product_tower(bundle, tower, runtime)),
         confidence=read_confidence(bundle.folder / "reranker"),
-        spelling=Spelling(stage.lexical, _vocabulary(tower)) if lexical.spelling else None,
+        spelling=Spelling(stage.lexical, _vocabulary(tower)).prepared() if lexical.spelling else None,
     )
 
 

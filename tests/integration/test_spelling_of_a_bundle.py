@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.records import Product
+from retrieval.spelling import Spelling
 from shortlist import SearchEngine
 from shortlist.building.job import build
 from shortlist.bundle import open_bundle
@@ -43,6 +44,16 @@ def test_a_mistyped_query_has_the_answer_of_the_right_one(bundle: Path):
     assert engine.explain("wirless mouse", product, spelling=False).query == "wirless mouse"
     with pytest.raises(TypeError, match="spelling must be True or False, got 'no'"):
         engine.search("mouse", spelling="no")  # type: ignore[arg-type]
+
+
+def test_opening_does_what_the_first_misspelt_query_would_wait_for(bundle: Path, monkeypatch: pytest.MonkeyPatch):
+    looked_for: list[str] = []
+    near = Spelling._near
+    monkeypatch.setattr(Spelling, "_near", lambda self, word: looked_for.append(word) or near(self, word))
+    engine = SearchEngine.open(bundle, device="cpu")
+    assert len(looked_for) == 1
+    assert engine.search("wirless mouse").query == "wireless mouse"
+    assert looked_for[1:] == ["wirless"]
 
 
 def test_words_of_a_newer_product_are_known_at_once(bundle: Path):
