@@ -118,7 +118,7 @@ def load_generation(
 
 
 def _vocabulary(tower: QueryTower | None) -> Callable[[str], bool]:
-    """Return what says whether the query tower knows a word; it knows none."""
+    """Return what says whether the query tower knows a word; a caller's function, or no tower, knows none."""
     return tower.knows if isinstance(tower, Vocabulary) else lambda _: False
 
 
